@@ -1,0 +1,1 @@
+"""Benchmarks: one file per question, each prints a table and writes one JSON file."""

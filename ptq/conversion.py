@@ -1,0 +1,120 @@
+"""From a calibrated model to a quantized one: thresholds, twins, and what stayed float."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+
+from paddle import nn
+from quantizers import BaseQuantizer, QParams, StatisticsQuantizer
+from quantizers.errors import ConfigError, ModelError, NoCalibrationDataError, QuantizationWarning
+
+from .config import PTQConfig, check_quantizer
+from .hooks import observation_of, remove_hooks
+from .passes.replace import replace_layers
+from .registry import PTQRegistry
+
+__all__ = ["convert_model"]
+
+
+def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, weight_quantizer: BaseQuantizer | None) -> nn.Layer:
+    """Converts a calibrated model in place and returns it, or its twin when the model itself is a quantized layer.
+
+    Nothing is changed before every threshold is known, so that an error leaves the calibrated model as it was.
+    """
+    for role, quantizer in (("activation_quantizer", activation_quantizer), ("weight_quantizer", weight_quantizer)):
+        if quantizer is not None:
+            check_quantizer(role, quantizer)
+    configured = {name: layer for name, layer in model.named_sublayers(include_self=True) if isinstance(getattr(layer, "_quant_config", None), PTQConfig)}
+    _check_data(model, configured)
+    twins, unreached = {}, []
+    configs: dict[nn.Layer, PTQConfig] = {}
+    for name, layer in configured.items():
+        config = configs[layer] = _with_quantizers(layer._quant_config, activation_quantizer, weight_quantizer)
+        if config.enable_out_act_quantizer and has_data(config.out_act_quantizer):
+            config.out_act_quantizer.cal_thresholds()
+        if not config.enable_in_act_quantizer:
+            continue
+        if has_data(config.in_act_quantizer):
+            twins[layer] = make_twin(layer, config)
+        else:
+            unreached.append(name)
+    for layer, config in configs.items():
+        layer._quant_config = config
+        if layer in twins:
+            twins[layer]._quant_config = config
+    for layer in [*model.sublayers(include_self=True), *twins.values()]:
+        remove_hooks(layer)
+    if unreached:
+        _warn(f"left float, since no calibration data reached them: {', '.join(unreached)}")
+    converted = replace_layers(model, twins)
+    object.__setattr__(converted, "_ptq_observation", observation_of(model))
+    return converted
+
+
+def make_twin(layer: nn.Layer, config: PTQConfig) -> nn.Layer:
+    """The quantized twin of one layer, by the quantizers of its config."""
+    config.in_act_quantizer.cal_thresholds()
+    config.wt_quantizer.reset()
+    config.wt_quantizer.sample_data(layer, (layer.weight,))
+    config.wt_quantizer.cal_thresholds()
+    twin: nn.Layer = PTQRegistry.twin_class(layer).from_float(  # type: ignore[attr-defined]
+        layer, _only(config.in_act_quantizer), _only(config.wt_quantizer)
+    )
+    return twin
+
+
+def has_data(quantizer: BaseQuantizer) -> bool:
+    """Whether calibration data reached the quantizer."""
+    return quantizer.sampled or bool(getattr(quantizer, "statistics", None))
+
+
+def _only(quantizer: BaseQuantizer) -> QParams:
+    if len(quantizer.qparams) != 1:
+        raise ConfigError(f"{type(quantizer).__name__} has {len(quantizer.qparams)} thresholds for one tensor; cal_thresholds must set one per tensor")
+    return quantizer.qparams[0]
+
+
+def _with_quantizers(config: PTQConfig, activation: BaseQuantizer | None, weight: BaseQuantizer | None) -> PTQConfig:
+    """A copy of the config, its rules replaced and its statistics kept."""
+    config = copy.copy(config)
+    if activation is not None:
+        config.in_act_quantizer = adopt(activation, config.in_act_quantizer)
+        config.out_act_quantizer = adopt(activation, config.out_act_quantizer)
+    if weight is not None:
+        rule = copy.deepcopy(weight)
+        previous = config.wt_quantizer
+        rule.name, rule.quant_axis, rule.is_weight = previous.name, previous.quant_axis, True
+        config.wt_quantizer = rule
+    return config
+
+
+def adopt(rule: BaseQuantizer, calibrated: BaseQuantizer) -> BaseQuantizer:
+    """A copy of ``rule`` on the statistics of ``calibrated``."""
+    if not (isinstance(rule, StatisticsQuantizer) and isinstance(calibrated, StatisticsQuantizer)):
+        raise ConfigError(
+            f"{type(rule).__name__} cannot use what {type(calibrated).__name__} collected: both must be StatisticsQuantizers; calibrate again"
+        )
+    rule = copy.deepcopy(rule)
+    rule.name, rule.nonnegative = calibrated.name, calibrated.nonnegative
+    rule.adopt(calibrated.statistics)
+    return rule
+
+
+def _check_data(model: nn.Layer, configured: dict[str, nn.Layer]) -> None:
+    observation = observation_of(model)
+    simulated = [layer._quant_config for layer in configured.values() if layer._quant_config.enable_in_act_quantizer]
+    if not simulated:
+        raise ModelError(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear)")
+    if any(has_data(config.in_act_quantizer) for config in simulated):
+        return
+    batches = observation.batches if observation is not None else 0
+    first = next((name for name, layer in configured.items() if layer._quant_config.enable_in_act_quantizer), "")
+    raise NoCalibrationDataError(
+        f"no calibration data reached any of the {len(simulated)} layers to quantize (first: '{first}'; the model was called {batches} times); "
+        "run a few batches through the model that quantize returned, then convert"
+    )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, QuantizationWarning, stacklevel=4)

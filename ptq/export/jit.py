@@ -1,0 +1,53 @@
+"""Writes and reads Paddle's portable format (PIR): ``.json`` and ``.pdiparams``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import paddle
+from paddle import nn
+from quantizers.errors import ArtifactError, ExportError
+
+from .manifest import read_manifest, verify_files
+
+__all__ = ["SUFFIXES", "load", "write_jit"]
+
+SUFFIXES = (".json", ".pdiparams")
+
+
+def write_jit(model: nn.Layer, prefix: str, input_spec: Sequence[Any], **config: Any) -> None:
+    """Writes ``prefix.json`` and ``prefix.pdiparams`` with `paddle.jit.save`.
+
+    Raises:
+        ArtifactError: the files cannot be written.
+        ExportError: the model cannot be turned into a program.
+    """
+    try:
+        paddle.jit.save(model, prefix, input_spec=list(input_spec), **config)
+    except OSError as error:
+        raise ArtifactError(f"{prefix}: the model cannot be written: {error}") from error
+    except Exception as error:  # tracing runs the user's code: anything may come out of it
+        advice = "register tensors that it keeps in plain lists or dicts with register_buffer" if isinstance(error, KeyError) else "check input_spec"
+        raise ExportError(f"{type(model).__name__} cannot be saved ({type(error).__name__}: {error}); {advice}") from error
+    missing = [suffix for suffix in SUFFIXES if not os.path.isfile(prefix + suffix)]
+    if missing:
+        raise ExportError(f"Paddle wrote no {' and '.join(missing)} for {type(model).__name__}; is FLAGS_enable_pir_api off?")
+
+
+def load(path: str | os.PathLike[str]) -> nn.Layer:
+    """Loads a model saved by `save_quantized_model`, after checking that its files belong together.
+
+    Paddle itself loads any pair of program and parameters, and answers with the wrong weights when they do not match.
+
+    Args:
+        path: the prefix that the model was saved under.
+
+    Raises:
+        ArtifactError: there is no such artifact.
+        CorruptArtifactError: a file is missing, cut short, or not the one that was saved.
+    """
+    path = os.fspath(path)
+    verify_files(path, read_manifest(path))
+    return paddle.jit.load(path)

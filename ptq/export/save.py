@@ -1,0 +1,187 @@
+"""Saves a converted model: written under temporary names, checked in a fresh process, then renamed, the manifest last."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.static import InputSpec
+from quantizers.errors import ArtifactError, ConfigError
+
+from ..hooks import observation_of
+from ..modes import eval_mode
+from ..observation import Observation
+from ..registry import PTQRegistry
+from .check import check_artifact, largest_difference
+from .jit import SUFFIXES, write_jit
+from .manifest import MANIFEST_SUFFIX, write_manifest
+
+__all__ = ["SaveReport", "save_artifact"]
+
+
+@dataclass(frozen=True)
+class SaveReport:
+    """What was written: the path prefix, the bytes of each file, and the difference found by the check."""
+
+    path: str
+    bytes: dict[str, int]
+    difference: float
+
+
+def save_artifact(model: nn.Layer, path: str, input_spec: Sequence[Any] | None, **config: Any) -> SaveReport:
+    """Writes ``path.json``, ``path.pdiparams`` and ``path.ptq.json``; see `ImperativePTQ.save_quantized_model`."""
+    folder, name = _checked_path(path)
+    spec, arguments = _call_of(model, input_spec)
+    with eval_mode(model), paddle.no_grad():
+        expected = _distinct_tensors(model(*arguments))
+        kept = _output_positions(config.pop("output_spec", None), expected)
+        if kept is not None:
+            config["output_spec"], expected = kept, [expected[position] for position in kept]
+        inputs = [item for item in paddle.utils.flatten(arguments) if isinstance(item, paddle.Tensor)]
+        try:
+            with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
+                prefix = os.path.join(temporary, name)
+                write_jit(model, prefix, spec, **config)
+                difference = check_artifact(prefix, inputs, expected)
+                files = {suffix: Path(prefix + suffix) for suffix in SUFFIXES}
+                sizes = {suffix: file.stat().st_size for suffix, file in files.items()}
+                write_manifest(Path(prefix + MANIFEST_SUFFIX), files, _facts(model, spec))
+                _publish(prefix, os.path.join(folder, name))
+        except OSError as error:
+            raise ArtifactError(f"{path}: the model cannot be written: {error}") from error
+    return SaveReport(path, sizes, difference)
+
+
+def _checked_path(path: str) -> tuple[str, str]:
+    folder, name = os.path.split(os.path.abspath(os.fspath(path))) if not str(path).endswith(("/", os.sep)) else ("", "")
+    if not name:
+        raise ArtifactError(f"{path!r} names a folder; pass a prefix such as 'int8/model'")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{path}: its folder cannot be made: {error}") from error
+    for suffix in (*SUFFIXES, MANIFEST_SUFFIX):
+        if os.path.isdir(os.path.join(folder, name + suffix)):
+            raise ArtifactError(f"{path}{suffix} is a folder; remove it or choose another path")
+    return folder, name
+
+
+def _publish(prefix: str, target: str) -> None:
+    """Renames the files into place, the manifest last: a mixture of two saves never matches a manifest."""
+    for suffix in (*SUFFIXES, MANIFEST_SUFFIX):
+        with open(prefix + suffix, "rb") as file:
+            os.fsync(file.fileno())
+    for suffix in (*SUFFIXES, MANIFEST_SUFFIX):
+        os.replace(prefix + suffix, target + suffix)
+
+
+def _call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any], list[Any]]:
+    """The spec to save with, and arguments for the check: the first calibration batch where it fits the spec."""
+    observation = observation_of(model)
+    calibrated = _calibrated_call(model, observation) if observation is not None else None
+    if input_spec is None:
+        if calibrated is None:
+            raise ConfigError("input_spec is needed: the model saw no calibration batch that would tell its input shapes")
+        return calibrated
+    if any(isinstance(item, paddle.Tensor) for item in input_spec):
+        specs = [InputSpec(item.shape, item.dtype) if isinstance(item, paddle.Tensor) else item for item in input_spec]
+        return specs, [_example(item) if isinstance(item, InputSpec) else item for item in input_spec]
+    specs = list(input_spec)
+    if calibrated is not None and _fits(specs, calibrated[1]):
+        return specs, calibrated[1]
+    return specs, [_example(item) for item in specs]
+
+
+def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[Any], list[Any]] | None:
+    if observation.first_batch is None or observation.input_spec is None:
+        return None
+    specs = _positional(model, *observation.input_spec)
+    arrays = _positional(model, *observation.first_batch)
+    return specs, [_restored(array, spec) for array, spec in zip(arrays, specs, strict=True)]
+
+
+def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
+    """The arguments in the order of ``forward``'s parameters, trailing ones that were left out dropped."""
+    if not kwargs:
+        return list(args)
+    bound = inspect.signature(model.forward).bind(*args, **kwargs)
+    last = list(bound.arguments)[-1]
+    bound.apply_defaults()
+    names = list(bound.arguments)
+    if bound.kwargs:
+        raise ConfigError(f"the model takes keyword-only arguments ({', '.join(bound.kwargs)}), which a saved program cannot; pass input_spec")
+    return [bound.arguments[name] for name in names[: names.index(last) + 1]]
+
+
+def _restored(value: Any, spec: Any) -> Any:
+    """The tensors of a recorded call, with their dtypes."""
+    if isinstance(spec, InputSpec):
+        return paddle.to_tensor(value).astype(spec.dtype)
+    if isinstance(spec, dict):
+        return {key: _restored(value[key], item) for key, item in spec.items()}
+    if type(spec) in (list, tuple):
+        return type(spec)(_restored(a, b) for a, b in zip(value, spec, strict=True))
+    return value
+
+
+def _fits(specs: Sequence[Any], arguments: Sequence[Any]) -> bool:
+    flat_specs, flat_arguments = paddle.utils.flatten(list(specs)), paddle.utils.flatten(list(arguments))
+    return len(flat_specs) == len(flat_arguments) and all(
+        not isinstance(spec, InputSpec)
+        or (
+            isinstance(tensor, paddle.Tensor)
+            and len(spec.shape) == tensor.ndim
+            and all(a in (-1, None, b) for a, b in zip(spec.shape, tensor.shape, strict=True))
+            and tensor.dtype == spec.dtype
+        )
+        for spec, tensor in zip(flat_specs, flat_arguments, strict=True)
+    )
+
+
+def _example(spec: Any) -> Any:
+    """A tensor for a spec, free dimensions 2, always the same values."""
+    if not isinstance(spec, InputSpec):
+        return spec
+    shape = [2 if size in (None, -1) else size for size in spec.shape]
+    values = np.random.default_rng(0).standard_normal(shape)
+    return paddle.to_tensor(values).astype(spec.dtype) if "int" not in str(spec.dtype) else paddle.zeros(shape, spec.dtype)
+
+
+def _distinct_tensors(outputs: Any) -> list[paddle.Tensor]:
+    """The tensors of an output, in order; one that is returned twice counts once, as in a saved program."""
+    found: dict[int, paddle.Tensor] = {}
+    for item in paddle.utils.flatten(outputs):
+        if isinstance(item, paddle.Tensor):
+            found.setdefault(id(item), item)
+    return list(found.values())
+
+
+def _output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddle.Tensor]) -> list[int] | None:
+    """Positions of the outputs to keep; ``None`` keeps all."""
+    if output_spec is None:
+        return None
+    positions = []
+    for item in output_spec:
+        if isinstance(item, paddle.Tensor):
+            same = [i for i, output in enumerate(outputs) if output.shape == item.shape and largest_difference(item, output) < 1e-3]
+            item = same[0] if len(same) == 1 else None
+        if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < len(outputs):
+            raise ConfigError(f"output_spec: {item!r} is not one of the model's {len(outputs)} outputs; pass positions, 0 to {len(outputs) - 1}")
+        positions.append(item)
+    if len(set(positions)) != len(positions) or not positions:
+        raise ConfigError("output_spec must name at least one output, and each at most once")
+    return None if positions == list(range(len(outputs))) else positions
+
+
+def _facts(model: nn.Layer, spec: Sequence[Any]) -> dict[str, Any]:
+    layers = [layer for layer in model.sublayers(include_self=True) if PTQRegistry.is_quantized_layer(layer)]
+    shapes = [{"shape": list(item.shape), "dtype": str(item.dtype)} for item in paddle.utils.flatten(list(spec)) if isinstance(item, InputSpec)]
+    return {"quantized_layers": len(layers), "inputs": shapes, "paddle": paddle.__version__}

@@ -1,0 +1,242 @@
+"""The traced dataflow of a model: who feeds whom, functional operations included.
+
+Forward hooks also run while Paddle traces a model into a program, and then receive the program's values.  So every use of every
+layer (a call site) maps to exact values of the program, and questions that dygraph hooks cannot answer ("what follows this
+convolution?") are answered without guessing from names or order of definition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import paddle
+from paddle import nn
+from quantizers.errors import TraceError
+
+from .modes import eval_mode
+from .registry import PTQRegistry
+
+__all__ = ["CallSite", "Graph", "Op", "trace"]
+
+ACTIVATION_OPS = frozenset(
+    f"pd_op.{name}{inplace}"
+    for name in ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "swish", "silu", "gelu", "sigmoid", "tanh", "elu")
+    for inplace in ("", "_")
+)
+NONNEGATIVE_OPS = frozenset(
+    f"pd_op.{name}{inplace}" for name in ("relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "abs", "square", "exp") for inplace in ("", "_")
+)
+# Operations that only move or select values: what feeds them is what comes out, in another order or shape.
+MOVING_OPS = frozenset(
+    f"pd_op.{name}{inplace}"
+    for name in ("dropout", "reshape", "transpose", "flatten", "squeeze", "unsqueeze", "slice", "split", "assign", "concat", "pool2d", "pad", "pad3d")
+    for inplace in ("", "_")
+) | {"builtin.combine", "builtin.split", "builtin.slice", "pd_op.split_with_num", "pd_op.max_pool2d_with_index", "pd_op.mean"}
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation of the program; values are small integers, unique in their graph."""
+
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CallSite:
+    """One use of a leaf layer: the values that enter and leave it."""
+
+    layer: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass
+class Graph:
+    """The dataflow of one traced model: operations in order, the call sites of its leaf layers, the model's outputs."""
+
+    ops: list[Op] = field(default_factory=list)
+    sites: list[CallSite] = field(default_factory=list)
+    outputs: tuple[int, ...] = ()
+    ranks: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._producer = {value: op for op in self.ops for value in op.outputs}
+        self._consumers: dict[int, list[Op]] = {}
+        for op in self.ops:
+            for value in dict.fromkeys(op.inputs):
+                self._consumers.setdefault(value, []).append(op)
+        self._readers: dict[int, list[CallSite]] = {}
+        for site in self.sites:
+            for value in site.inputs[:1]:
+                self._readers.setdefault(value, []).append(site)
+
+    def producer(self, value: int) -> Op | None:
+        """The operation that computes ``value``."""
+        return self._producer.get(value)
+
+    def consumers(self, value: int) -> list[Op]:
+        """The operations that read ``value``."""
+        return self._consumers.get(value, [])
+
+    def sites_of(self, layer: str) -> list[CallSite]:
+        """All uses of the layer of that name."""
+        return [site for site in self.sites if site.layer == layer]
+
+    def layers(self) -> list[str]:
+        """Names of the leaf layers that the model uses, in order of first use."""
+        return list(dict.fromkeys(site.layer for site in self.sites))
+
+    def ops_of(self, site: CallSite) -> list[Op]:
+        """The operations between the inputs and the outputs of a call site, its parameters included."""
+        found: dict[int, Op] = {}
+        pending = [value for value in site.outputs if value not in site.inputs]
+        while pending:
+            op = self.producer(pending.pop())
+            if op is not None and id(op) not in found:
+                found[id(op)] = op
+                pending.extend(value for value in op.inputs if value not in site.inputs)
+        return list(found.values())
+
+    def is_followed_by_activation(self, layer: str) -> bool:
+        """Whether every use of the layer feeds activation functions and nothing else."""
+        sites = self.sites_of(layer)
+        return bool(sites) and all(self._feeds_activation(value) for site in sites for value in site.outputs)
+
+    def _feeds_activation(self, value: int) -> bool:
+        consumers = self.consumers(value)
+        return value not in self.outputs and bool(consumers) and all(op.name in ACTIVATION_OPS for op in consumers)
+
+    def is_nonnegative(self, value: int) -> bool:
+        """Whether ``value`` cannot be negative, by the operations that compute it."""
+        op = self.producer(value)
+        if op is None:
+            return False
+        if op.name in NONNEGATIVE_OPS:
+            return True
+        if op.name in MOVING_OPS and op.inputs:
+            sources = op.inputs if op.name == "builtin.combine" else op.inputs[:1]
+            return all(self.is_nonnegative(source) for source in sources)
+        if op.name in ("pd_op.add", "pd_op.add_", "pd_op.multiply", "pd_op.multiply_"):
+            return all(self.is_nonnegative(source) for source in op.inputs)
+        return False
+
+    def has_nonnegative_input(self, layer: str) -> bool:
+        """Whether the first input of the layer is never negative, at every call site."""
+        sites = self.sites_of(layer)
+        return bool(sites) and all(site.inputs and self.is_nonnegative(site.inputs[0]) for site in sites)
+
+    def sole_reader(self, layer: str) -> str | None:
+        """The one layer that receives all that ``layer`` computes, at every call site, when nothing else receives any of it."""
+        readers: set[str | None] = set()
+        for site in self.sites_of(layer):
+            for value in site.outputs:
+                alone = len(self.consumers(value)) == 1 and value not in self.outputs
+                readers.update([reader.layer for reader in self._readers.get(value, [])] if alone else [None])
+        reader = readers.pop() if len(readers) == 1 else None
+        return reader if reader is not None and len(self.sites_of(reader)) == len(self.sites_of(layer)) else None
+
+    def has_private_parameters(self, layer: str) -> bool:
+        """Whether no operation outside the layer reads the layer's parameters."""
+        sites = self.sites_of(layer)
+        own = {id(op) for site in sites for op in self.ops_of(site)}
+        parameters = (op for site in sites for op in self.ops_of(site) if op.name == "builtin.parameter")
+        return all(id(reader) in own for op in parameters for value in op.outputs for reader in self.consumers(value))
+
+    def output_rank(self, layer: str) -> int:
+        """Number of dimensions of the layer's output; 0 when it is never used."""
+        sites = self.sites_of(layer)
+        return self.ranks[sites[0].outputs[0]] if sites and sites[0].outputs else 0
+
+
+class _Traced(nn.Layer):  # type: ignore[misc]
+    """Gives the tracer a ``forward`` of known signature and leaves the user's model untouched."""
+
+    def __init__(self, model: nn.Layer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, args: Any, kwargs: Any) -> Any:
+        return self.model(*args, **kwargs)
+
+
+def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Graph:
+    """Traces the model in eval mode and returns its dataflow; the model is left as it was.
+
+    Args:
+        model: the model, in dynamic mode.
+        args, kwargs: what ``forward`` is called with, `InputSpec`s in place of tensors.
+
+    Raises:
+        TraceError: Paddle cannot turn the model into a program.
+    """
+    calls: list[tuple[str, list[Any], list[Any]]] = []
+    with eval_mode(model), _site_hooks(model, calls):
+        traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built
+        try:
+            function = paddle.jit.to_static(traced.forward, input_spec=[list(args), dict(kwargs or {})], full_graph=True)
+            program = function.concrete_program
+        except Exception as error:  # tracing runs the user's code: anything may come out of it
+            raise TraceError(
+                f"{type(model).__name__} cannot be traced into a program ({type(error).__name__}: {_first_line(error)}); "
+                "calibration works without a trace, automatic fusing does not"
+            ) from error
+    return _build(program, calls)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no message"
+
+
+@contextlib.contextmanager
+def _site_hooks(model: nn.Layer, calls: list[tuple[str, list[Any], list[Any]]]) -> Iterator[None]:
+    handles = []
+
+    def recorder(name: str) -> Any:
+        def record(_layer: nn.Layer, args: Any, kwargs: Any, output: Any) -> None:
+            calls.append((name, _values((args, kwargs)), _values(output)))
+
+        return record
+
+    try:
+        for name, layer in model.named_sublayers(include_self=True):
+            if not layer._sub_layers or PTQRegistry.is_registered_layer(layer):
+                handles.append(layer.register_forward_post_hook(recorder(name), prepend=True, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _values(nest: Any) -> list[Any]:
+    return [item for item in paddle.utils.flatten(nest) if isinstance(item, paddle.pir.Value)]
+
+
+def _build(program: Any, calls: list[tuple[str, list[Any], list[Any]]]) -> Graph:
+    numbers: dict[int, int] = {}
+    ranks: dict[int, int] = {}
+
+    def number(value: Any) -> int:
+        key = numbers.setdefault(value.id, len(numbers))
+        if key not in ranks and value.is_dense_tensor_type():
+            ranks[key] = len(value.shape)
+        return key
+
+    ops = [
+        Op(op.name(), tuple(number(v) for v in op.operands_source() if v is not None and v.initialized()), tuple(number(v) for v in op.results()))
+        for op in _walk(program.main_program.global_block())
+    ]
+    sites = [CallSite(name, tuple(map(number, inputs)), tuple(map(number, outputs))) for name, inputs, outputs in calls]
+    return Graph(ops, sites, tuple(number(value) for value in _values(program.outputs)), ranks)
+
+
+def _walk(block: Any) -> Iterator[Any]:
+    for op in block.ops:
+        yield op
+        for inner in op.blocks():
+            yield from _walk(inner)

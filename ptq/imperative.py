@@ -1,0 +1,245 @@
+"""The engine: quantize a model for calibration, convert it, save it."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import paddle
+from paddle import nn
+from paddle.static import InputSpec
+from quantizers import BaseQuantizer
+from quantizers.errors import AlreadyQuantizedError, ConfigError, FuseError, ModelError, QuantizationWarning, TraceError
+
+from . import layers as _layers  # noqa: F401 - registers every known layer
+from .config import PTQConfig, default_ptq_config
+from .conversion import convert_model
+from .export.save import save_artifact
+from .graph import Graph, trace
+from .hooks import SummaryCache, attach_batch_hook, attach_sample_hook, is_calibrating, observation_of
+from .observation import Observation
+from .passes.fuse import fuse_named, fuse_traced
+from .registry import PTQRegistry
+
+__all__ = ["ImperativePTQ"]
+
+
+class ImperativePTQ:
+    """Post-training quantization of a dygraph model: `quantize`, run calibration data, `convert`, save.
+
+    Args:
+        quant_config: quantizers and settings; never changed, every layer gets a copy.
+
+    Raises:
+        ConfigError: ``quant_config`` is not a `PTQConfig`.
+    """
+
+    def __init__(self, quant_config: PTQConfig = default_ptq_config) -> None:
+        if not isinstance(quant_config, PTQConfig):
+            raise ConfigError(f"quant_config must be a PTQConfig, got {quant_config!r}")
+        self._quant_config = quant_config
+
+    def quantize(
+        self,
+        model: nn.Layer,
+        inplace: bool = False,
+        fuse: bool = False,
+        fuse_list: Sequence[Sequence[str]] | None = None,
+        input_spec: Sequence[Any] | None = None,
+    ) -> nn.Layer:
+        """Prepares a model for calibration: every supported leaf layer gets a config of its own and one forward post-hook.
+
+        Args:
+            model: a model in dynamic mode.  A layer with ``skip_quant = True`` is left alone, with all below it.
+            inplace: prepare ``model`` itself rather than a copy.
+            fuse: fold batch norms into the layers before them.  The returned model is then in eval mode.
+            fuse_list: names to fuse, e.g. ``[["conv1", "bn1"]]``; without it they are found in the traced graph.
+            input_spec: `InputSpec`s or example tensors of ``forward``'s arguments, to trace the model at once; without it the
+                model is traced when the first calibration batch arrives.
+
+        Returns:
+            The prepared model, which computes what ``model`` does.
+
+        Raises:
+            ModelError: ``model`` is not a layer, or static mode is on.
+            AlreadyQuantizedError: the model was prepared or converted before.
+            FuseError: a name in ``fuse_list`` does not exist or cannot be fused.
+            TraceError: automatic fusing of a model that cannot be traced (raised by the first batch without ``input_spec``).
+        """
+        _check_model(model)
+        if fuse_list is not None and not fuse:
+            raise ConfigError("fuse_list is given but fuse is False; pass fuse=True, or leave fuse_list out")
+        if not inplace:
+            model = copy.deepcopy(model)
+        if fuse:
+            model.eval()
+        activated = fuse_named(model, fuse_list) if fuse_list is not None else set()
+        observation, cache = Observation(), SummaryCache()
+        prepare = _Preparation(fuse=fuse and fuse_list is None, activated=activated)
+        if input_spec is not None:
+            prepare(model, observation, _as_specs(input_spec))
+        self._attach(model, observation, cache)
+        attach_batch_hook(model, observation, cache, None if input_spec is not None else prepare)
+        if input_spec is not None:
+            prepare.place(model, observation)
+        return model
+
+    def _attach(self, model: nn.Layer, observation: Observation, cache: SummaryCache) -> None:
+        found, overridden = 0, []
+        for name, layer in _quantizable(model):
+            if not PTQRegistry.is_supported_layer(layer):
+                if PTQRegistry.overridden_base(layer) is not None:
+                    overridden.append(f"{name} ({type(layer).__name__})")
+                continue
+            config = copy.deepcopy(self._quant_config)
+            simulated = PTQRegistry.is_simulated_quant_layer(layer) and "weight" in layer._parameters
+            config.enable_in_act_quantizer = simulated
+            config.enable_out_act_quantizer = not PTQRegistry.is_simulated_quant_layer(layer) and not PTQRegistry.layer_info(layer).transparent
+            for quantizer, side in ((config.in_act_quantizer, "input"), (config.out_act_quantizer, "output"), (config.wt_quantizer, "weight")):
+                quantizer.name = f"layer '{name}' {side}"
+            config.wt_quantizer.quant_axis = PTQRegistry.layer_info(layer).quant_axis
+            config.wt_quantizer.is_weight = True
+            layer._quant_config = config
+            config.quant_hook_handle = attach_sample_hook(layer, name, observation, cache)
+            found += simulated
+        if overridden:
+            _warn(f"left float, since they have a forward of their own: {', '.join(overridden)}; PTQRegistry.register their class to quantize them")
+        if not found:
+            _warn(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear): nothing will be")
+
+    def convert(
+        self,
+        model: nn.Layer,
+        inplace: bool = True,
+        activation_quantizer: BaseQuantizer | None = None,
+        weight_quantizer: BaseQuantizer | None = None,
+    ) -> nn.Layer:
+        """Removes the calibration hooks, computes thresholds and swaps compute layers for their quantized twins.
+
+        Args:
+            model: a model from `quantize` that has seen calibration data.
+            inplace: convert ``model`` itself, as Paddle does.  A model that is itself a quantized layer is replaced, so always
+                use the returned model.
+            activation_quantizer, weight_quantizer: use these rules on the statistics that were collected, instead of the
+                configured ones.
+
+        Returns:
+            The converted model.  Layers that no data reached stay float, with a warning that lists them.
+
+        Raises:
+            ModelError: the model was not prepared with `quantize`, or was converted already.
+            NoCalibrationDataError: no data reached any layer.
+            NonFiniteError: a tensor held NaN or Inf, or a weight does.
+        """
+        if not isinstance(model, nn.Layer) or not is_calibrating(model):
+            raise ModelError("convert needs a model prepared with ImperativePTQ.quantize that is not converted yet")
+        if not inplace:
+            model = copy.deepcopy(model)
+        return convert_model(model, activation_quantizer, weight_quantizer)
+
+    _convert = convert
+
+    def save_quantized_model(self, model: nn.Layer, path: str, input_spec: Sequence[Any] | None = None, **config: Any) -> nn.Layer:
+        """Converts the model if it is not converted yet, saves it and checks what was saved in a fresh process.
+
+        Args:
+            model: a model from `quantize` or `convert`.
+            path: prefix of the files: ``path.json``, ``path.pdiparams``, and the manifest ``path.ptq.json``.
+            input_spec: `InputSpec`s or example tensors of ``forward``'s arguments; ``None`` means the shapes seen in calibration,
+                batch dimension free.
+            **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
+
+        Returns:
+            The converted model that was saved.
+
+        Raises:
+            ArtifactError: the files cannot be written.
+            MismatchError: the saved model does not answer as the model in memory; an older artifact is left as it was.
+        """
+        if not isinstance(model, nn.Layer):
+            raise ModelError(f"save_quantized_model needs a paddle.nn.Layer, got {model!r}")
+        if is_calibrating(model):
+            model = self.convert(model)
+        elif not any(PTQRegistry.is_quantized_layer(layer) for layer in model.sublayers(include_self=True)):
+            raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
+        save_artifact(model, path, None if input_spec is None else _as_specs(input_spec, keep_tensors=True), **config)
+        return model
+
+
+class _Preparation:
+    """What waits for the first batch: trace the model, fold batch norms, decide which outputs need no grid."""
+
+    def __init__(self, fuse: bool, activated: set[str]) -> None:
+        self.fuse = fuse
+        self.activated = activated
+
+    def __call__(self, model: nn.Layer, observation: Observation, specs: Sequence[Any] | None = None) -> None:
+        args, kwargs = (tuple(specs), {}) if specs is not None else observation.input_spec or ((), {})
+        try:
+            observation.graph = trace(model, args, kwargs)
+        except TraceError as error:
+            if self.fuse:
+                raise TraceError(f"{error}; pass fuse_list, or fuse=False") from error
+            observation.untraced = str(error)
+            _warn(f"{error}. Without it the engine cannot know which outputs feed an activation")
+        if self.fuse and observation.graph is not None:
+            for _, norm in fuse_traced(model, observation.graph):
+                self.activated.discard(norm)
+        if specs is None:
+            self.place(model, observation)
+
+    def place(self, model: nn.Layer, observation: Observation) -> None:
+        """Turns sampling off for outputs that feed an activation, and tells quantizers what is never negative."""
+        graph: Graph | None = observation.graph
+        for name, layer in model.named_sublayers(include_self=True):
+            config = getattr(layer, "_quant_config", None)
+            if config is None:
+                continue
+            if name in self.activated or (graph is not None and graph.is_followed_by_activation(name)):
+                config.enable_out_act_quantizer = False
+            if graph is not None and graph.has_nonnegative_input(name):
+                config.in_act_quantizer.nonnegative = True
+            if PTQRegistry.layer_info(layer).nonnegative:
+                config.out_act_quantizer.nonnegative = True
+
+
+def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Layer]]:
+    """Leaf layers and their names, each once, without those that are skipped."""
+    seen = set() if seen is None else seen
+    if id(model) in seen or getattr(model, "skip_quant", False) is True:
+        return
+    seen.add(id(model))
+    children = [(name, child) for name, child in model.named_children() if child is not None]
+    if not children:
+        yield prefix, model
+    for name, child in children:
+        yield from _quantizable(child, f"{prefix}.{name}" if prefix else name, seen)
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, nn.Layer):
+        raise ModelError(f"the model must be a paddle.nn.Layer, got {model!r}")
+    if not paddle.in_dynamic_mode():
+        raise ModelError("static mode is on: call paddle.disable_static() before quantizing a dygraph model")
+    if is_calibrating(model) or observation_of(model) is not None:
+        raise AlreadyQuantizedError("the model was prepared by quantize already; quantize the float model instead")
+    twins = [name or type(layer).__name__ for name, layer in model.named_sublayers(include_self=True) if PTQRegistry.is_quantized_layer(layer)]
+    if twins:
+        raise AlreadyQuantizedError(f"the model holds quantized layers already: {', '.join(twins[:5])}; quantize the float model instead")
+
+
+def _as_specs(input_spec: Sequence[Any], keep_tensors: bool = False) -> list[Any]:
+    """A list of `InputSpec`s, made of example tensors where those are given."""
+    if isinstance(input_spec, (InputSpec, paddle.Tensor)):
+        input_spec = [input_spec]
+    if not isinstance(input_spec, (list, tuple)):
+        raise ConfigError(f"input_spec must be a list of InputSpecs or tensors, got {input_spec!r}")
+    if keep_tensors:
+        return list(input_spec)
+    return [InputSpec(item.shape, item.dtype) if isinstance(item, paddle.Tensor) else item for item in input_spec]
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, QuantizationWarning, stacklevel=4)

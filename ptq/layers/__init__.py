@@ -1,0 +1,70 @@
+"""The quantized twins, and the list of every layer that the engine knows."""
+
+from __future__ import annotations
+
+from paddle import nn
+from paddle.nn import quant
+
+from ..registry import LayerInfo, PTQRegistry
+from .base import QuantizedLayer, fake_quantize
+from .conv import QuantizedConv1D, QuantizedConv2D, QuantizedConv3D
+from .conv_transpose import QuantizedConv1DTranspose, QuantizedConv2DTranspose, QuantizedConv3DTranspose
+from .functional import FloatFunctional
+from .linear import QuantizedLinear
+
+__all__ = [
+    "FloatFunctional",
+    "QuantizedConv1D",
+    "QuantizedConv1DTranspose",
+    "QuantizedConv2D",
+    "QuantizedConv2DTranspose",
+    "QuantizedConv3D",
+    "QuantizedConv3DTranspose",
+    "QuantizedLayer",
+    "QuantizedLinear",
+    "fake_quantize",
+]
+
+# The twin and the axis of the weight that holds its output channels.  A transposed convolution stores [in, out / groups, ...]:
+# its groups share out / groups scales.
+SIMULATED = {
+    QuantizedConv1D: 0,
+    QuantizedConv2D: 0,
+    QuantizedConv3D: 0,
+    QuantizedConv1DTranspose: 1,
+    QuantizedConv2DTranspose: 1,
+    QuantizedConv3DTranspose: 1,
+}
+NONNEGATIVE_ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Hardsigmoid)
+SIGNED_ACTIVATIONS = (nn.LeakyReLU, nn.PReLU, nn.Hardswish, nn.Swish, nn.Silu, nn.GELU, nn.Tanh)
+BATCH_NORMS = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
+POOLS = (
+    *(nn.AvgPool1D, nn.AvgPool2D, nn.AvgPool3D, nn.MaxPool1D, nn.MaxPool2D, nn.MaxPool3D),
+    *(nn.AdaptiveAvgPool1D, nn.AdaptiveAvgPool2D, nn.AdaptiveAvgPool3D),
+    *(nn.AdaptiveMaxPool1D, nn.AdaptiveMaxPool2D, nn.AdaptiveMaxPool3D),
+)
+TRANSPARENT = (nn.Identity, nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout)
+BINARY = (quant.add, quant.subtract, quant.multiply, quant.divide, quant.matmul)
+UNARY = (quant.reshape, quant.transpose, quant.concat, quant.flatten)
+
+
+def _register_all() -> None:
+    for twin, axis in SIMULATED.items():
+        PTQRegistry.register(LayerInfo(twin.float_class, ["Input"], ["Filter"], ["Output"], quant_axis=axis), twin=twin)
+    PTQRegistry.register(LayerInfo(nn.Linear, ["X"], ["Y"], ["Out"], quant_axis=1), twin=QuantizedLinear)
+    for layer in NONNEGATIVE_ACTIVATIONS:
+        PTQRegistry.register(LayerInfo(layer, ["X"], [], ["Out"], activation=True, nonnegative=True))
+    for layer in SIGNED_ACTIVATIONS:
+        PTQRegistry.register(LayerInfo(layer, ["X"], [], ["Out"], activation=True))
+    for layer in BATCH_NORMS:
+        PTQRegistry.register(LayerInfo(layer, ["X"], [], ["Y"]))
+    for layer in (*POOLS, nn.LayerNorm, *UNARY):
+        PTQRegistry.register(LayerInfo(layer, ["X"], [], ["Out"]))
+    PTQRegistry.register(LayerInfo(nn.Softmax, ["X"], [], ["Out"], nonnegative=True))
+    for layer in TRANSPARENT:
+        PTQRegistry.register(LayerInfo(layer, ["X"], [], ["Out"], transparent=True))
+    for layer in (*BINARY, FloatFunctional):
+        PTQRegistry.register(LayerInfo(layer, ["X", "Y"], [], ["Out"]))
+
+
+_register_all()

@@ -1,0 +1,140 @@
+"""What all quantized twins share: the integer weight, its scale, and the fake quantization of the input."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from quantizers import QParams
+
+from ..registry import input_argument
+
+__all__ = ["QuantizedLayer", "fake_quantize", "new_twin"]
+
+
+def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor | None, quant_min: int, quant_max: int) -> paddle.Tensor:
+    """Rounds ``x`` to an integer grid and back, in plain float32 operations.
+
+    Quantize and dequantize operators are avoided on purpose: Paddle 3 computes the wrong one of the two in saved programs.
+    Scale and zero point are tensors, because Python numbers are lowered differently in a saved program and rounding flips.
+
+    Args:
+        x: floating-point tensor of any shape.
+        scale, zero_point: float32 tensors of shape []; no zero point means zero.
+        quant_min, quant_max: bounds of the integer grid.
+
+    Returns:
+        A tensor of the shape and dtype of ``x``.
+    """
+    dtype = x.dtype
+    if dtype != paddle.float32:
+        x = x.astype("float32")
+    x = paddle.round(x / scale)
+    if zero_point is None:
+        x = paddle.clip(x, quant_min, quant_max) * scale
+    else:
+        x = (paddle.clip(x + zero_point, quant_min, quant_max) - zero_point) * scale
+    return x if dtype == paddle.float32 else x.astype(dtype)
+
+
+def _tensor(array: Any, dtype: str) -> paddle.Tensor:
+    return paddle.to_tensor(np.asarray(array), dtype=dtype)
+
+
+class QuantizedLayer(nn.Layer):  # type: ignore[misc]
+    """Mixin that turns a float layer class into its quantized twin.
+
+    The twin runs the float layer's own ``forward`` on a fake-quantized input, with ``weight`` read from integers, so that
+    padding modes, data formats, groups, hooks and the parents' own uses of ``weight`` behave as they did.
+
+    Buffers:
+        weight_quantized: int8 (int16 above 8 bits), shape of the float weight.
+        weight_scale: float32, broadcastable to the weight.
+        input_scale, input_zero_point: float32, shape [].
+    """
+
+    float_class: type[nn.Layer]
+
+    @classmethod
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams, weight_qparams: QParams) -> QuantizedLayer:
+        """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared."""
+        twin: QuantizedLayer = new_twin(cls, type(layer))
+        twin.__dict__.update(_shallow_state(layer))
+        weight = twin._parameters.pop("weight")
+        twin._take_weight(weight, weight_qparams)
+        twin._take_input(input_qparams)
+        return twin
+
+    def _take_weight(self, weight: paddle.Tensor, qparams: QParams) -> None:
+        self._weight_dtype = weight.dtype
+        self._weight_bits = qparams.num_bits
+        scale = np.asarray(qparams.scale)
+        if qparams.quant_axis is not None:
+            shape = [1] * weight.ndim
+            shape[qparams.quant_axis] = -1
+            scale = scale.reshape(shape)
+        integers = qparams.quantize(weight.astype("float32").numpy())
+        self.register_buffer("weight_quantized", _tensor(integers, str(np.dtype(qparams.storage_dtype))))
+        self.register_buffer("weight_scale", _tensor(scale, "float32"))
+
+    def _take_input(self, qparams: QParams) -> None:
+        self.input_qparams = qparams
+        self.register_buffer("input_scale", _tensor(qparams.scale, "float32"))
+        has_zero_point = bool(np.any(qparams.zero_point))
+        self.register_buffer("input_zero_point", _tensor(qparams.zero_point, "float32") if has_zero_point else None)
+
+    @property
+    def weight(self) -> paddle.Tensor:
+        """The dequantized weight, in the float weight's shape and dtype."""
+        weight = self.weight_quantized.astype("float32") * self.weight_scale
+        return weight if self._weight_dtype == paddle.float32 else weight.astype(self._weight_dtype)
+
+    def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
+        """``x`` on the grid of the layer's input."""
+        return fake_quantize(x, self.input_scale, self.input_zero_point, self.input_qparams.quant_min, self.input_qparams.quant_max)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The float layer's ``forward`` on the fake-quantized first argument."""
+        if args:
+            return super().forward(self.quantize_input(args[0]), *args[1:], **kwargs)
+        name = input_argument(self.float_class)
+        return super().forward(**{**kwargs, name: self.quantize_input(kwargs[name])})
+
+    def extra_repr(self) -> str:
+        """The float layer's settings and the widths of weight and input."""
+        return f"{super().extra_repr()}, weight_bits={self._weight_bits}, input_bits={self.input_qparams.num_bits}"
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return new_twin, (_handwritten(type(self)), self.float_class), self.__getstate__()
+
+
+_subclass_twins: dict[tuple[type, type], type] = {}
+
+
+def _handwritten(twin_class: type) -> type:
+    return twin_class.__mro__[1] if "_made_for" in vars(twin_class) else twin_class
+
+
+def new_twin(twin_class: type, float_class: type) -> Any:
+    """An empty instance of ``twin_class`` that is also an instance of ``float_class``.
+
+    A user's subclass of a supported layer keeps its own methods and attributes: its twin derives from both.
+    """
+    if not issubclass(twin_class, float_class):
+        key = (twin_class, float_class)
+        if key not in _subclass_twins:
+            namespace = {"_made_for": float_class, "float_class": float_class, "__module__": twin_class.__module__}
+            _subclass_twins[key] = type(f"Quantized{float_class.__name__}", (twin_class, float_class), namespace)
+        twin_class = _subclass_twins[key]
+    return twin_class.__new__(twin_class)
+
+
+def _shallow_state(layer: nn.Layer) -> dict[str, Any]:
+    """The layer's attributes, with containers of its own, so that changing the twin does not change the layer."""
+    state = {name: copy.copy(value) if isinstance(value, (dict, OrderedDict, set, list)) else value for name, value in vars(layer).items()}
+    state["_original_funcs"] = OrderedDict()  # Paddle's tracer keeps methods of the float layer here
+    return state

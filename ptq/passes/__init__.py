@@ -1,0 +1,1 @@
+"""Passes: functions from model (and graph) to model."""

@@ -1,0 +1,103 @@
+"""Finds what to fuse, by name or in the traced graph, and folds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paddle import nn
+from quantizers.errors import FuseError
+
+from ..graph import Graph
+from ..registry import PTQRegistry
+from .fold_batch_norm import activation_of, fold_batch_norm, is_batch_norm, is_channel_last, why_not_foldable
+from .replace import replace_layers
+
+__all__ = ["fuse_named", "fuse_traced"]
+
+PATTERNS = "[compute, batch norm], [compute, batch norm, activation], [compute, activation] and [batch norm, activation]"
+
+
+def fuse_named(model: nn.Layer, fuse_list: Sequence[Sequence[str]]) -> set[str]:
+    """Fuses the layers named in ``fuse_list``, in place.
+
+    A batch norm is folded into the compute layer before it; an activation stays where it is, since runtimes merge it with the
+    layer before it, and is only noted.
+
+    Args:
+        model: changed in place.
+        fuse_list: lists of sublayer names, e.g. ``[["conv1", "bn1"], ["conv2", "bn2", "relu2"]]``.
+
+    Returns:
+        Names of the layers whose output goes straight to an activation.
+
+    Raises:
+        FuseError: a name does not exist, is listed twice, or a group is not one of the patterns that can be fused.
+    """
+    layers = dict(model.named_sublayers())
+    activated, pairs = set(), []
+    used: set[str] = set()
+    for group in fuse_list:
+        names = _checked_group(group, layers, used)
+        kinds = [_kind(layers[name]) for name in names]
+        if kinds[:2] == ["compute", "batch norm"] and kinds[2:] in ([], ["activation"]):
+            reason = why_not_foldable(layers[names[0]], layers[names[1]])
+            if reason:
+                raise FuseError(f"fuse_list: {list(names)} cannot be fused: {reason}")
+            pairs.append((names[0], names[1]))
+        elif kinds not in (["compute", "activation"], ["batch norm", "activation"]):
+            raise FuseError(f"fuse_list: {list(names)} is {kinds}; what can be fused is {PATTERNS}")
+        if kinds[-1] == "activation":
+            activated.update(names[:-1])
+    _fold(model, layers, pairs)
+    return activated
+
+
+def fuse_traced(model: nn.Layer, graph: Graph) -> list[tuple[str, str]]:
+    """Folds every batch norm that the graph shows to follow a compute layer and nothing else, in place.
+
+    Returns:
+        Names of the pairs that were folded.
+    """
+    layers = dict(model.named_sublayers())
+    pairs = []
+    for name in graph.layers():
+        norm = graph.sole_reader(name)
+        if norm is None or name not in layers or norm not in layers or why_not_foldable(layers[name], layers[norm]):
+            continue
+        if isinstance(layers[name], nn.Linear) and graph.output_rank(name) > 2 and not is_channel_last(layers[norm]):
+            continue  # the batch norm's channels are not the Linear's features
+        if graph.has_private_parameters(name):
+            pairs.append((name, norm))
+    _fold(model, layers, pairs)
+    return pairs
+
+
+def _fold(model: nn.Layer, layers: dict[str, nn.Layer], pairs: list[tuple[str, str]]) -> None:
+    remains = {layers[norm]: activation_of(layers[norm]) for _, norm in pairs}  # before any weight is changed: it may refuse
+    for norm, rest in remains.items():
+        rest.training = norm.training
+    for name, norm_name in pairs:
+        fold_batch_norm(layers[name], layers[norm_name])
+    replace_layers(model, remains)
+
+
+def _checked_group(group: Sequence[str], layers: dict[str, nn.Layer], used: set[str]) -> tuple[str, ...]:
+    if isinstance(group, str) or not all(isinstance(name, str) for name in group) or len(group) < 2:
+        raise FuseError(f"fuse_list holds lists of at least two sublayer names, got {group!r}")
+    for name in group:
+        if name not in layers:
+            raise FuseError(f"fuse_list: the model has no sublayer {name!r}; named_sublayers() lists the names")
+        if name in used:
+            raise FuseError(f"fuse_list: {name!r} is listed twice")
+        used.add(name)
+    return tuple(group)
+
+
+def _kind(layer: nn.Layer) -> str:
+    if PTQRegistry.is_simulated_quant_layer(layer):
+        return "compute"
+    if is_batch_norm(layer):
+        return "batch norm"
+    if PTQRegistry.is_supported_layer(layer) and PTQRegistry.layer_info(layer).activation:
+        return "activation"
+    return type(layer).__name__
