@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-import warnings
 
 from paddle import nn
+
 from quantizers import BaseQuantizer, QParams, StatisticsQuantizer
-from quantizers.errors import ConfigError, ModelError, NoCalibrationDataError, QuantizationWarning
+from quantizers.errors import ConfigError, ModelError, NoCalibrationDataError
 
 from .config import PTQConfig, check_quantizer
 from .hooks import observation_of, remove_hooks
+from .messages import warn
 from .passes.replace import replace_layers
 from .registry import PTQRegistry
 
@@ -25,7 +26,11 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
     for role, quantizer in (("activation_quantizer", activation_quantizer), ("weight_quantizer", weight_quantizer)):
         if quantizer is not None:
             check_quantizer(role, quantizer)
-    configured = {name: layer for name, layer in model.named_sublayers(include_self=True) if isinstance(getattr(layer, "_quant_config", None), PTQConfig)}
+    configured = {
+        name: layer
+        for name, layer in model.named_sublayers(include_self=True)
+        if isinstance(getattr(layer, "_quant_config", None), PTQConfig)
+    }
     _check_data(model, configured)
     twins, unreached = {}, []
     configs: dict[nn.Layer, PTQConfig] = {}
@@ -46,7 +51,7 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
     for layer in [*model.sublayers(include_self=True), *twins.values()]:
         remove_hooks(layer)
     if unreached:
-        _warn(f"left float, since no calibration data reached them: {', '.join(unreached)}")
+        warn(f"left float, since no calibration data reached them: {', '.join(unreached)}")
     converted = replace_layers(model, twins)
     object.__setattr__(converted, "_ptq_observation", observation_of(model))
     return converted
@@ -71,7 +76,9 @@ def has_data(quantizer: BaseQuantizer) -> bool:
 
 def _only(quantizer: BaseQuantizer) -> QParams:
     if len(quantizer.qparams) != 1:
-        raise ConfigError(f"{type(quantizer).__name__} has {len(quantizer.qparams)} thresholds for one tensor; cal_thresholds must set one per tensor")
+        raise ConfigError(
+            f"{type(quantizer).__name__} has {len(quantizer.qparams)} thresholds for one tensor; cal_thresholds must set one per tensor"
+        )
     return quantizer.qparams[0]
 
 
@@ -114,7 +121,3 @@ def _check_data(model: nn.Layer, configured: dict[str, nn.Layer]) -> None:
         f"no calibration data reached any of the {len(simulated)} layers to quantize (first: '{first}'; the model was called {batches} times); "
         "run a few batches through the model that quantize returned, then convert"
     )
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, QuantizationWarning, stacklevel=4)

@@ -14,8 +14,10 @@ from typing import Any
 
 import paddle
 from paddle import nn
+
 from quantizers.errors import TraceError
 
+from .messages import last_line
 from .modes import eval_mode
 from .registry import PTQRegistry
 
@@ -27,12 +29,28 @@ ACTIVATION_OPS = frozenset(
     for inplace in ("", "_")
 )
 NONNEGATIVE_OPS = frozenset(
-    f"pd_op.{name}{inplace}" for name in ("relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "abs", "square", "exp") for inplace in ("", "_")
+    f"pd_op.{name}{inplace}"
+    for name in ("relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "abs", "square", "exp")
+    for inplace in ("", "_")
 )
 # Operations that only move or select values: what feeds them is what comes out, in another order or shape.
 MOVING_OPS = frozenset(
     f"pd_op.{name}{inplace}"
-    for name in ("dropout", "reshape", "transpose", "flatten", "squeeze", "unsqueeze", "slice", "split", "assign", "concat", "pool2d", "pad", "pad3d")
+    for name in (
+        "dropout",
+        "reshape",
+        "transpose",
+        "flatten",
+        "squeeze",
+        "unsqueeze",
+        "slice",
+        "split",
+        "assign",
+        "concat",
+        "pool2d",
+        "pad",
+        "pad3d",
+    )
     for inplace in ("", "_")
 ) | {"builtin.combine", "builtin.split", "builtin.slice", "pd_op.split_with_num", "pd_op.max_pool2d_with_index", "pd_op.mean"}
 
@@ -182,15 +200,10 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
             program = function.concrete_program
         except Exception as error:  # tracing runs the user's code: anything may come out of it
             raise TraceError(
-                f"{type(model).__name__} cannot be traced into a program ({type(error).__name__}: {_first_line(error)}); "
+                f"{type(model).__name__} cannot be traced into a program ({type(error).__name__}: {last_line(error)}); "
                 "calibration works without a trace, automatic fusing does not"
             ) from error
     return _build(program, calls)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "no message"
 
 
 @contextlib.contextmanager
@@ -228,7 +241,11 @@ def _build(program: Any, calls: list[tuple[str, list[Any], list[Any]]]) -> Graph
         return key
 
     ops = [
-        Op(op.name(), tuple(number(v) for v in op.operands_source() if v is not None and v.initialized()), tuple(number(v) for v in op.results()))
+        Op(
+            op.name(),
+            tuple(number(v) for v in op.operands_source() if v is not None and v.initialized()),
+            tuple(number(v) for v in op.results()),
+        )
         for op in _walk(program.main_program.global_block())
     ]
     sites = [CallSite(name, tuple(map(number, inputs)), tuple(map(number, outputs))) for name, inputs, outputs in calls]

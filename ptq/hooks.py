@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
+
 from quantizers import BaseQuantizer, StatisticsQuantizer, SummarySettings, TensorSummary, as_float_array
 from quantizers.errors import NonFiniteError
 
@@ -43,9 +44,7 @@ class SummaryCache:
         entry = self._entries.get(key)
         if entry is not None and entry[0]() is tensor and entry[1] == tensor.inplace_version:
             return entry[2]
-        summary = TensorSummary.of(
-            tensor, items=items, bins=settings.bins, max_samples_per_item=settings.max_samples_per_item, where=where
-        )
+        summary = TensorSummary.of(tensor, items=items, bins=settings.bins, max_samples_per_item=settings.max_samples_per_item, where=where)
         self._entries[key] = (weakref.ref(tensor), tensor.inplace_version, summary)
         return summary
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import paddle
 from paddle import nn
 from paddle.static import InputSpec
+
 from quantizers import BaseQuantizer
-from quantizers.errors import AlreadyQuantizedError, ConfigError, FuseError, ModelError, QuantizationWarning, TraceError
+from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, TraceError
 
 from . import layers as _layers  # noqa: F401 - registers every known layer
 from .config import PTQConfig, default_ptq_config
@@ -19,6 +19,7 @@ from .conversion import convert_model
 from .export.save import save_artifact
 from .graph import Graph, trace
 from .hooks import SummaryCache, attach_batch_hook, attach_sample_hook, is_calibrating, observation_of
+from .messages import warn
 from .observation import Observation
 from .passes.fuse import fuse_named, fuse_traced
 from .registry import PTQRegistry
@@ -96,8 +97,14 @@ class ImperativePTQ:
             config = copy.deepcopy(self._quant_config)
             simulated = PTQRegistry.is_simulated_quant_layer(layer) and "weight" in layer._parameters
             config.enable_in_act_quantizer = simulated
-            config.enable_out_act_quantizer = not PTQRegistry.is_simulated_quant_layer(layer) and not PTQRegistry.layer_info(layer).transparent
-            for quantizer, side in ((config.in_act_quantizer, "input"), (config.out_act_quantizer, "output"), (config.wt_quantizer, "weight")):
+            config.enable_out_act_quantizer = (
+                not PTQRegistry.is_simulated_quant_layer(layer) and not PTQRegistry.layer_info(layer).transparent
+            )
+            for quantizer, side in (
+                (config.in_act_quantizer, "input"),
+                (config.out_act_quantizer, "output"),
+                (config.wt_quantizer, "weight"),
+            ):
                 quantizer.name = f"layer '{name}' {side}"
             config.wt_quantizer.quant_axis = PTQRegistry.layer_info(layer).quant_axis
             config.wt_quantizer.is_weight = True
@@ -105,9 +112,11 @@ class ImperativePTQ:
             config.quant_hook_handle = attach_sample_hook(layer, name, observation, cache)
             found += simulated
         if overridden:
-            _warn(f"left float, since they have a forward of their own: {', '.join(overridden)}; PTQRegistry.register their class to quantize them")
+            warn(
+                f"left float, since they have a forward of their own: {', '.join(overridden)}; PTQRegistry.register their class to quantize them"
+            )
         if not found:
-            _warn(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear): nothing will be")
+            warn(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear): nothing will be")
 
     def convert(
         self,
@@ -183,7 +192,7 @@ class _Preparation:
             if self.fuse:
                 raise TraceError(f"{error}; pass fuse_list, or fuse=False") from error
             observation.untraced = str(error)
-            _warn(f"{error}. Without it the engine cannot know which outputs feed an activation")
+            warn(f"{error}. Without it the engine cannot know which outputs feed an activation")
         if self.fuse and observation.graph is not None:
             for _, norm in fuse_traced(model, observation.graph):
                 self.activated.discard(norm)
@@ -225,7 +234,9 @@ def _check_model(model: Any) -> None:
         raise ModelError("static mode is on: call paddle.disable_static() before quantizing a dygraph model")
     if is_calibrating(model) or observation_of(model) is not None:
         raise AlreadyQuantizedError("the model was prepared by quantize already; quantize the float model instead")
-    twins = [name or type(layer).__name__ for name, layer in model.named_sublayers(include_self=True) if PTQRegistry.is_quantized_layer(layer)]
+    twins = [
+        name or type(layer).__name__ for name, layer in model.named_sublayers(include_self=True) if PTQRegistry.is_quantized_layer(layer)
+    ]
     if twins:
         raise AlreadyQuantizedError(f"the model holds quantized layers already: {', '.join(twins[:5])}; quantize the float model instead")
 
@@ -239,7 +250,3 @@ def _as_specs(input_spec: Sequence[Any], keep_tensors: bool = False) -> list[Any
     if keep_tensors:
         return list(input_spec)
     return [InputSpec(item.shape, item.dtype) if isinstance(item, paddle.Tensor) else item for item in input_spec]
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, QuantizationWarning, stacklevel=4)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paddle import nn
+
 from quantizers.errors import ConfigError
 
 __all__ = ["LayerInfo", "PTQRegistry", "input_argument"]

@@ -18,10 +18,10 @@ __all__ = ["PerChannelQuantizer", "default_quant_axis"]
 class PerChannelQuantizer(BaseQuantizer):
     """Base of the quantizers of weights.
 
-    A subclass defines ``_channel_thresholds(rows, abs_max)``: float32 ``[C, n]`` and float64 ``[C]`` to float64 ``[C]``.  ``quant_axis`` is the channel axis;
-    None means `default_quant_axis` of the layer.  The grid is symmetric and leaves out the most negative integer (8 bits:
-    ``[-127, 127]``).  Sampling a weight again replaces what was known of it, for a weight does not come in batches.
-    Raises ``ConfigError`` for settings out of range.
+    A subclass defines ``_channel_thresholds(rows, abs_max)``: float32 ``[C, n]`` and float64 ``[C]`` to float64 ``[C]``.
+    ``quant_axis`` is the channel axis; None means `default_quant_axis` of the layer.  The grid is symmetric and leaves out the
+    most negative integer (8 bits: ``[-127, 127]``).  Sampling a weight again replaces what was known of it, for a weight does not
+    come in batches.  Raises ``ConfigError`` for settings out of range.
     """
 
     is_weight = True

@@ -68,10 +68,9 @@ class StatisticsQuantizer(BaseQuantizer):
         Raises ``UnsupportedDtypeError``, ``ShapeError``, ``NonFiniteError`` (naming layer and batch), and ``CalibrationError`` when the
         number of tensors changed between calls.
         """
-        where = self.where(layer)
         settings = self.summary_settings
         found = as_tensors(tensors)
-        names = [where] if len(found) == 1 else [f"{where}, tensor {index}" for index in range(len(found))]
+        names = _numbered(self.where(layer), len(found))
         summaries = [
             TensorSummary.of(tensor, bins=settings.bins, max_samples_per_item=settings.max_samples_per_item, where=name)
             for tensor, name in zip(found, names, strict=True)
@@ -89,8 +88,9 @@ class StatisticsQuantizer(BaseQuantizer):
                 f"{self.where()}: {len(found)} tensors now, but {len(self.statistics)} in earlier batches; "
                 "call reset() before sampling another layer"
             )
-        for statistics, summary in zip(self.statistics, found, strict=True):
-            statistics.add(summary, where=self.name or None)
+        names = _numbered(self.name, len(found)) if self.name else [summary.where for summary in found]
+        for statistics, summary, name in zip(self.statistics, found, names, strict=True):
+            statistics.add(summary, where=name)
         self.abs_max_vals = [statistics.abs_max for statistics in self.statistics]
 
     def adopt(self: _Self, statistics: Iterable[TensorStatistics]) -> _Self:
@@ -155,3 +155,7 @@ class StatisticsQuantizer(BaseQuantizer):
             # Someone set thresholds by hand: they count.
             bounds = range_of_threshold(threshold, statistics, kind)
         return grid_of_range(bounds, kind, self.quant_bits)
+
+
+def _numbered(where: str, count: int) -> list[str]:
+    return [where] if count == 1 else [f"{where}, tensor {index}" for index in range(count)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import paddle
+
 from quantizers.errors import ArtifactError, MismatchError
 
 from .replay import read_tensors, write_tensors
@@ -28,7 +29,9 @@ def replay(prefix: str, inputs: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
         ArtifactError: the process could not be started, or the model does not load or run in it.
     """
     if not sys.executable:
-        raise ArtifactError("the saved model cannot be checked: this program does not know its Python interpreter (sys.executable is empty)")
+        raise ArtifactError(
+            "the saved model cannot be checked: this program does not know its Python interpreter (sys.executable is empty)"
+        )
     root = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
     with tempfile.TemporaryDirectory(prefix="ptq-check-") as folder:

@@ -8,8 +8,10 @@ from typing import Any
 
 import paddle
 from paddle import nn
+
 from quantizers.errors import ArtifactError, ExportError
 
+from ..messages import last_line
 from .manifest import read_manifest, verify_files
 
 __all__ = ["SUFFIXES", "load", "write_jit"]
@@ -29,8 +31,12 @@ def write_jit(model: nn.Layer, prefix: str, input_spec: Sequence[Any], **config:
     except OSError as error:
         raise ArtifactError(f"{prefix}: the model cannot be written: {error}") from error
     except Exception as error:  # tracing runs the user's code: anything may come out of it
-        advice = "register tensors that it keeps in plain lists or dicts with register_buffer" if isinstance(error, KeyError) else "check input_spec"
-        raise ExportError(f"{type(model).__name__} cannot be saved ({type(error).__name__}: {error}); {advice}") from error
+        advice = (
+            "register tensors that it keeps in plain lists or dicts with register_buffer"
+            if isinstance(error, KeyError)
+            else "check input_spec"
+        )
+        raise ExportError(f"{type(model).__name__} cannot be saved ({type(error).__name__}: {last_line(error)}); {advice}") from error
     missing = [suffix for suffix in SUFFIXES if not os.path.isfile(prefix + suffix)]
     if missing:
         raise ExportError(f"Paddle wrote no {' and '.join(missing)} for {type(model).__name__}; is FLAGS_enable_pir_api off?")

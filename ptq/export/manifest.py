@@ -1,4 +1,8 @@
-"""The manifest beside a saved model: which files belong together, by checksum."""
+"""The manifest beside a saved model: which files belong together, by checksum.
+
+`paddle.jit.load` takes every ``prefix.<name>.json`` for the program of a method ``<name>``, and fails on what is none.  So the
+manifest is also a valid program without operations: Paddle loads it and leaves it alone.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import paddle
 
 from quantizers.errors import ArtifactError, CorruptArtifactError
 
@@ -34,8 +40,13 @@ def write_manifest(path: Path, files: Mapping[str, Path], facts: Mapping[str, An
         files: the artifact's files by the suffix that each will have after the common prefix.
         facts: what else to record, JSON values.
     """
+    with paddle.pir_utils.IrGuard():
+        paddle.base.core.serialize_pir_program(paddle.static.Program(), str(path), True, True, False)
+    program = json.loads(path.read_text(encoding="utf-8"))
     entries = {suffix: {"sha256": sha256(file), "bytes": file.stat().st_size} for suffix, file in files.items()}
-    path.write_text(json.dumps({"version": VERSION, "files": entries, **facts}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps({**program, "version": VERSION, "files": entries, **facts}, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
 
 
 def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def write_tensors(path: Path, tensors: Sequence[paddle.Tensor]) -> None:
     """Writes tensors to an ``.npz`` file, bfloat16 as float32, with their dtypes."""
     dtypes = [str(tensor.dtype).removeprefix("paddle.") for tensor in tensors]
     arrays = {f"t{i}": (t.astype("float32") if t.dtype == paddle.bfloat16 else t).numpy() for i, t in enumerate(tensors)}
-    np.savez(path, dtypes=np.array(json.dumps(dtypes)), **arrays)  # type: ignore[arg-type]
+    np.savez(path, dtypes=np.array(json.dumps(dtypes)), **arrays)
 
 
 def read_tensors(path: Path) -> list[paddle.Tensor]:

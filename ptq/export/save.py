@@ -14,6 +14,7 @@ import numpy as np
 import paddle
 from paddle import nn
 from paddle.static import InputSpec
+
 from quantizers.errors import ArtifactError, ConfigError
 
 from ..hooks import observation_of
@@ -117,7 +118,9 @@ def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any
     bound.apply_defaults()
     names = list(bound.arguments)
     if bound.kwargs:
-        raise ConfigError(f"the model takes keyword-only arguments ({', '.join(bound.kwargs)}), which a saved program cannot; pass input_spec")
+        raise ConfigError(
+            f"the model takes keyword-only arguments ({', '.join(bound.kwargs)}), which a saved program cannot; pass input_spec"
+        )
     return [bound.arguments[name] for name in names[: names.index(last) + 1]]
 
 
@@ -174,7 +177,9 @@ def _output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddl
             same = [i for i, output in enumerate(outputs) if output.shape == item.shape and largest_difference(item, output) < 1e-3]
             item = same[0] if len(same) == 1 else None
         if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < len(outputs):
-            raise ConfigError(f"output_spec: {item!r} is not one of the model's {len(outputs)} outputs; pass positions, 0 to {len(outputs) - 1}")
+            raise ConfigError(
+                f"output_spec: {item!r} is not one of the model's {len(outputs)} outputs; pass positions, 0 to {len(outputs) - 1}"
+            )
         positions.append(item)
     if len(set(positions)) != len(positions) or not positions:
         raise ConfigError("output_spec must name at least one output, and each at most once")
@@ -183,5 +188,7 @@ def _output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddl
 
 def _facts(model: nn.Layer, spec: Sequence[Any]) -> dict[str, Any]:
     layers = [layer for layer in model.sublayers(include_self=True) if PTQRegistry.is_quantized_layer(layer)]
-    shapes = [{"shape": list(item.shape), "dtype": str(item.dtype)} for item in paddle.utils.flatten(list(spec)) if isinstance(item, InputSpec)]
+    shapes = [
+        {"shape": list(item.shape), "dtype": str(item.dtype)} for item in paddle.utils.flatten(list(spec)) if isinstance(item, InputSpec)
+    ]
     return {"quantized_layers": len(layers), "inputs": shapes, "paddle": paddle.__version__}

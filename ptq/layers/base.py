@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
+
 from quantizers import QParams
 
 from ..registry import input_argument
@@ -16,7 +17,9 @@ from ..registry import input_argument
 __all__ = ["QuantizedLayer", "fake_quantize", "new_twin"]
 
 
-def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor | None, quant_min: int, quant_max: int) -> paddle.Tensor:
+def fake_quantize(
+    x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor | None, quant_min: int, quant_max: int
+) -> paddle.Tensor:
     """Rounds ``x`` to an integer grid and back, in plain float32 operations.
 
     Quantize and dequantize operators are avoided on purpose: Paddle 3 computes the wrong one of the two in saved programs.
@@ -99,10 +102,11 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The float layer's ``forward`` on the fake-quantized first argument."""
+        # not super().forward: Paddle's tracer resolves that to this method again, without end
         if args:
-            return super().forward(self.quantize_input(args[0]), *args[1:], **kwargs)
+            return self.float_class.forward(self, self.quantize_input(args[0]), *args[1:], **kwargs)
         name = input_argument(self.float_class)
-        return super().forward(**{**kwargs, name: self.quantize_input(kwargs[name])})
+        return self.float_class.forward(self, **{**kwargs, name: self.quantize_input(kwargs[name])})
 
     def extra_repr(self) -> str:
         """The float layer's settings and the widths of weight and input."""
@@ -119,7 +123,7 @@ def _handwritten(twin_class: type) -> type:
     return twin_class.__mro__[1] if "_made_for" in vars(twin_class) else twin_class
 
 
-def new_twin(twin_class: type, float_class: type) -> Any:
+def new_twin(twin_class: Any, float_class: type) -> Any:
     """An empty instance of ``twin_class`` that is also an instance of ``float_class``.
 
     A user's subclass of a supported layer keeps its own methods and attributes: its twin derives from both.

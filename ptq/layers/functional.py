@@ -6,6 +6,7 @@ from typing import Any
 
 import paddle
 from paddle import nn
+
 from quantizers.errors import ConfigError
 
 __all__ = ["FloatFunctional"]

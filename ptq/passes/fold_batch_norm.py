@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import paddle
 from paddle import nn
+
 from quantizers.errors import FuseError
 
 from ..registry import PTQRegistry
@@ -93,14 +94,13 @@ def activation_of(batch_norm: nn.Layer) -> nn.Layer:
 
 def _along_channels(layer: nn.Layer, factor: np.ndarray) -> np.ndarray:
     """``factor`` of shape [out channels], shaped to multiply the layer's weight."""
-    rank, axis = layer.weight.ndim, PTQRegistry.layer_info(layer).quant_axis
+    rank = layer.weight.ndim
     if isinstance(layer, TRANSPOSED):
         # weight [in, out / groups, ...]: rows of group g make output channels g * out / groups and on
         groups, inputs = layer._groups, layer.weight.shape[0]
         rows = np.repeat(factor.reshape(groups, -1), inputs // groups, axis=0)
         return rows.reshape(inputs, -1, *[1] * (rank - 2))
-    shape = [1] * rank
-    shape[axis] = -1
+    shape = [-1 if axis == PTQRegistry.layer_info(layer).quant_axis else 1 for axis in range(rank)]
     return factor.reshape(shape)
 
 

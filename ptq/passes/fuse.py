@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paddle import nn
+
 from quantizers.errors import FuseError
 
 from ..graph import Graph
@@ -34,8 +35,9 @@ def fuse_named(model: nn.Layer, fuse_list: Sequence[Sequence[str]]) -> set[str]:
         FuseError: a name does not exist, is listed twice, or a group is not one of the patterns that can be fused.
     """
     layers = dict(model.named_sublayers())
-    activated, pairs = set(), []
+    activated: set[str] = set()
     used: set[str] = set()
+    pairs = []
     for group in fuse_list:
         names = _checked_group(group, layers, used)
         kinds = [_kind(layers[name]) for name in names]
