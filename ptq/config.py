@@ -53,6 +53,9 @@ class PTQConfig:
         self.enable_out_act_quantizer = False
         self.quant_hook_handle: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "quant_hook_handle": None}  # a copy's handle would remove the hook of the original
+
 
 def check_quantizer(role: str, quantizer: object) -> None:
     """Raises `ConfigError` unless ``quantizer`` is an instance of a `BaseQuantizer` class."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 from paddle import nn
 
-from quantizers import BaseQuantizer, QParams, StatisticsQuantizer
+from quantizers import AutoQuantizer, BaseQuantizer, QParams, StatisticsQuantizer
 from quantizers.errors import ConfigError, ModelError, NoCalibrationDataError
 
 from .config import PTQConfig, check_quantizer
 from .hooks import observation_of, remove_hooks
+from .layers import QuantizedLayer
 from .messages import warn
+from .passes.choose_ranges import RangeChoice
 from .passes.replace import replace_layers
 from .registry import PTQRegistry
 
@@ -32,38 +35,54 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
         if isinstance(getattr(layer, "_quant_config", None), PTQConfig)
     }
     _check_data(model, configured)
-    twins, unreached = {}, []
-    configs: dict[nn.Layer, PTQConfig] = {}
-    for name, layer in configured.items():
-        config = configs[layer] = _with_quantizers(layer._quant_config, activation_quantizer, weight_quantizer)
+    configs = {name: _with_quantizers(layer._quant_config, activation_quantizer, weight_quantizer) for name, layer in configured.items()}
+    reached = [name for name, config in configs.items() if config.enable_in_act_quantizer and has_data(config.in_act_quantizer)]
+    choice = _range_choice(model, {name: configs[name] for name in reached})
+    twins = {name: make_twin(configured[name], configs[name]) for name in reached}
+    for config in configs.values():
         if config.enable_out_act_quantizer and has_data(config.out_act_quantizer):
             config.out_act_quantizer.cal_thresholds()
-        if not config.enable_in_act_quantizer:
-            continue
-        if has_data(config.in_act_quantizer):
-            twins[layer] = make_twin(layer, config)
-        else:
-            unreached.append(name)
-    for layer, config in configs.items():
-        layer._quant_config = config
-        if layer in twins:
-            twins[layer]._quant_config = config
-    for layer in [*model.sublayers(include_self=True), *twins.values()]:
-        remove_hooks(layer)
+    converted = _swap(model, configured, configs, twins)
+    if choice is not None:
+        choice.select(converted, twins)
+    unreached = [name for name, config in configs.items() if config.enable_in_act_quantizer and name not in twins]
     if unreached:
         warn(f"left float, since no calibration data reached them: {', '.join(unreached)}")
-    converted = replace_layers(model, twins)
-    object.__setattr__(converted, "_ptq_observation", observation_of(model))
     return converted
 
 
-def make_twin(layer: nn.Layer, config: PTQConfig) -> nn.Layer:
+def _swap(
+    model: nn.Layer, configured: Mapping[str, nn.Layer], configs: Mapping[str, PTQConfig], twins: Mapping[str, QuantizedLayer]
+) -> nn.Layer:
+    for name, config in configs.items():
+        configured[name]._quant_config = config
+        if name in twins:
+            twins[name]._quant_config = config
+    for layer in [*model.sublayers(include_self=True), *twins.values()]:
+        remove_hooks(layer)
+    observation = observation_of(model)
+    converted = replace_layers(model, {configured[name]: twin for name, twin in twins.items()})
+    object.__setattr__(converted, "_ptq_observation", observation)
+    return converted
+
+
+def _range_choice(model: nn.Layer, configs: Mapping[str, PTQConfig]) -> RangeChoice | None:
+    """The choice among candidate ranges, measured on the float model; ``None`` when no quantizer leaves a choice."""
+    quantizers = {name: config.in_act_quantizer for name, config in configs.items() if isinstance(config.in_act_quantizer, AutoQuantizer)}
+    if not quantizers:
+        return None
+    choice = RangeChoice(quantizers, observation_of(model))
+    choice.measure(model)
+    return choice
+
+
+def make_twin(layer: nn.Layer, config: PTQConfig) -> QuantizedLayer:
     """The quantized twin of one layer, by the quantizers of its config."""
     config.in_act_quantizer.cal_thresholds()
     config.wt_quantizer.reset()
     config.wt_quantizer.sample_data(layer, (layer.weight,))
     config.wt_quantizer.cal_thresholds()
-    twin: nn.Layer = PTQRegistry.twin_class(layer).from_float(  # type: ignore[attr-defined]
+    twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(  # type: ignore[attr-defined]
         layer, _only(config.in_act_quantizer), _only(config.wt_quantizer)
     )
     return twin
@@ -99,9 +118,7 @@ def _with_quantizers(config: PTQConfig, activation: BaseQuantizer | None, weight
 def adopt(rule: BaseQuantizer, calibrated: BaseQuantizer) -> BaseQuantizer:
     """A copy of ``rule`` on the statistics of ``calibrated``."""
     if not (isinstance(rule, StatisticsQuantizer) and isinstance(calibrated, StatisticsQuantizer)):
-        raise ConfigError(
-            f"{type(rule).__name__} cannot use what {type(calibrated).__name__} collected: both must be StatisticsQuantizers; calibrate again"
-        )
+        raise ConfigError(f"{type(rule).__name__} cannot use what {type(calibrated).__name__} collected: both must be StatisticsQuantizers")
     rule = copy.deepcopy(rule)
     rule.name, rule.nonnegative = calibrated.name, calibrated.nonnegative
     rule.adopt(calibrated.statistics)
@@ -118,6 +135,7 @@ def _check_data(model: nn.Layer, configured: dict[str, nn.Layer]) -> None:
     batches = observation.batches if observation is not None else 0
     first = next((name for name, layer in configured.items() if layer._quant_config.enable_in_act_quantizer), "")
     raise NoCalibrationDataError(
-        f"no calibration data reached any of the {len(simulated)} layers to quantize (first: '{first}'; the model was called {batches} times); "
+        f"no calibration data reached any of the {len(simulated)} layers to quantize (first: '{first}'; "
+        f"the model was called {batches} times); "
         "run a few batches through the model that quantize returned, then convert"
     )

@@ -57,11 +57,15 @@ MOVING_OPS = frozenset(
 
 @dataclass(frozen=True)
 class Op:
-    """One operation of the program; values are small integers, unique in their graph."""
+    """One operation of the program; values are small integers, unique in their graph.
+
+    ``constant``: the number that a ``full`` is filled with or that a ``pad3d`` puts around its input, else ``None``.
+    """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    constant: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +136,14 @@ class Graph:
     def is_nonnegative(self, value: int) -> bool:
         """Whether ``value`` cannot be negative, by the operations that compute it."""
         op = self.producer(value)
-        if op is None:
+        if op is None or (op.constant is not None and op.constant < 0):
             return False
-        if op.name in NONNEGATIVE_OPS:
+        if any(reader.name.endswith("_") and reader.name not in NONNEGATIVE_OPS for reader in self.consumers(value)):
+            return False  # changed in place: whoever reads the value may see something else
+        if op.name in NONNEGATIVE_OPS or op.name == "pd_op.full":
             return True
         if op.name in MOVING_OPS and op.inputs:
-            sources = op.inputs if op.name == "builtin.combine" else op.inputs[:1]
+            sources = op.inputs if op.name in ("builtin.combine", "pd_op.pad") else op.inputs[:1]
             return all(self.is_nonnegative(source) for source in sources)
         if op.name in ("pd_op.add", "pd_op.add_", "pd_op.multiply", "pd_op.multiply_"):
             return all(self.is_nonnegative(source) for source in op.inputs)
@@ -245,11 +251,20 @@ def _build(program: Any, calls: list[tuple[str, list[Any], list[Any]]]) -> Graph
             op.name(),
             tuple(number(v) for v in op.operands_source() if v is not None and v.initialized()),
             tuple(number(v) for v in op.results()),
+            _constant(op),
         )
         for op in _walk(program.main_program.global_block())
     ]
     sites = [CallSite(name, tuple(map(number, inputs)), tuple(map(number, outputs))) for name, inputs, outputs in calls]
     return Graph(ops, sites, tuple(number(value) for value in _values(program.outputs)), ranks)
+
+
+def _constant(op: Any) -> float | None:
+    if op.name() == "pd_op.full":
+        return float(op.attrs()["value"])
+    if op.name() == "pd_op.pad3d" and op.attrs()["mode"] == "constant":
+        return float(op.attrs()["pad_value"])
+    return None
 
 
 def _walk(block: Any) -> Iterator[Any]:

@@ -57,9 +57,9 @@ class BatchHook:
         self.cache = cache
         self.prepare = prepare
 
-    def __call__(self, model: nn.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Called by Paddle before the model's ``forward``; does nothing while the model is being traced."""
-        if not paddle.in_dynamic_mode():
+    def __call__(self, model: nn.Layer, args: tuple[Any, ...], kwargs: Any = None) -> None:
+        """Called by Paddle before the model's ``forward``; does nothing while the model is being traced (then without ``kwargs``)."""
+        if not paddle.in_dynamic_mode() or self.observation.is_paused:
             return
         self.cache.clear()
         self.observation.begin_batch(args, kwargs)
@@ -80,9 +80,9 @@ class SampleHook:
         self.observation = observation
         self.cache = cache
 
-    def __call__(self, layer: nn.Layer, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        """Called by Paddle after the layer's ``forward``; does nothing while the model is being traced."""
-        if not paddle.in_dynamic_mode():
+    def __call__(self, layer: nn.Layer, args: tuple[Any, ...], kwargs: Any, output: Any = None) -> None:
+        """Called by Paddle after the layer's ``forward``; does nothing while the model is being traced (then without ``kwargs``)."""
+        if not paddle.in_dynamic_mode() or self.observation.is_paused:
             return
         config = layer._quant_config
         if config.enable_in_act_quantizer:

@@ -113,7 +113,8 @@ class ImperativePTQ:
             found += simulated
         if overridden:
             warn(
-                f"left float, since they have a forward of their own: {', '.join(overridden)}; PTQRegistry.register their class to quantize them"
+                f"left float, since they have a forward of their own: {', '.join(overridden)}; "
+                "PTQRegistry.register their class to quantize them"
             )
         if not found:
             warn(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear): nothing will be")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from pathlib import Path
+
+import paddle
 
 from quantizers.errors import QuantizationWarning
 
 __all__ = ["last_line", "warn"]
+
+# Code between the user and the place that warns: this package, and Paddle, which calls the hooks.
+_NOT_THE_USER = tuple(str(Path(file).parent) for file in (__file__, str(paddle.__file__)))
 
 
 def last_line(error: BaseException) -> str:
@@ -16,5 +23,8 @@ def last_line(error: BaseException) -> str:
 
 
 def warn(message: str) -> None:
-    """Warns the user; the warning points at the caller of the public method two calls up."""
-    warnings.warn(message, QuantizationWarning, stacklevel=4)
+    """Warns the user; the warning points at the user's own line."""
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USER):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, QuantizationWarning, stacklevel=depth)

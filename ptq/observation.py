@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,12 @@ from paddle.static import InputSpec
 
 from .graph import Graph
 
-__all__ = ["Observation", "free_batch", "map_tensors"]
+__all__ = ["Observation", "free_batch", "map_tensors", "restore"]
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+SAMPLE_ITEMS = 64
+SAMPLE_BYTES = 16 << 20
 
 
 def map_tensors(function: Any, nest: Any) -> Any:
@@ -37,7 +43,8 @@ class Observation:
     Attributes:
         batches: calls of the model so far.
         items: size of the first dimension of the model's first input in the current call, ``None`` when unknown.
-        first_batch: arguments of the first call, tensors copied to NumPy arrays: ``(args, kwargs)``.
+        samples: the first calls, kept for comparing rules and for checking what is saved: ``(args, kwargs)``, tensors copied to
+            NumPy arrays; whole batches up to `SAMPLE_ITEMS` items and `SAMPLE_BYTES` bytes, at least one.
         input_spec: arguments of the calls with `InputSpec`s for tensors; a dimension that varied is free, so is the batch.
         graph: the traced dataflow, ``None`` when there is none.
         untraced: why there is no graph.
@@ -45,9 +52,12 @@ class Observation:
 
     def __init__(self) -> None:
         self.batches = 0
+        self.is_paused = False
         self.items: int | None = None
-        self.first_batch: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        self.input_spec: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._sample_items = 0
+        self._sample_bytes = 0
+        self.samples: list[Call] = []
+        self.input_spec: Call | None = None
         self.graph: Graph | None = None
         self.untraced = "the model itself was never called"
 
@@ -58,15 +68,43 @@ class Observation:
         tensors = [item for item in paddle.utils.flatten(call) if isinstance(item, paddle.Tensor)]
         self.items = tensors[0].shape[0] if tensors and tensors[0].ndim else None
         spec = map_tensors(free_batch, call)
-        if self.first_batch is None:
-            self.first_batch = map_tensors(_to_array, call)
-            self.input_spec = spec
-        else:
-            self.input_spec = _merged(self.input_spec, spec)
+        self.input_spec = spec if self.input_spec is None else _merged(self.input_spec, spec)
+        self._keep_sample(call, tensors)
+
+    def _keep_sample(self, call: Call, tensors: Sequence[paddle.Tensor]) -> None:
+        self._sample_items += self.items or 1
+        self._sample_bytes += sum(tensor.size * tensor.element_size() for tensor in tensors)
+        if not self.samples or (self._sample_items <= SAMPLE_ITEMS and self._sample_bytes <= SAMPLE_BYTES):
+            self.samples.append(map_tensors(_to_array, call))
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """While entered, calls of the model are not calibration."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = False
+
+    @property
+    def first_batch(self) -> Call | None:
+        """Arguments of the first call, tensors as NumPy arrays: ``(args, kwargs)``."""
+        return self.samples[0] if self.samples else None
 
     def where(self, layer: str, side: str) -> str:
         """A phrase that locates a tensor: layer, side and batch, batches counted from 0."""
         return f"layer '{layer}' {side}, batch {max(self.batches - 1, 0)}"
+
+
+def restore(value: Any, spec: Any) -> Any:
+    """The tensors of a kept call, with the dtypes of their specs."""
+    if isinstance(spec, InputSpec):
+        return paddle.to_tensor(value).astype(spec.dtype)
+    if isinstance(spec, dict):
+        return {key: restore(value[key], item) for key, item in spec.items()}
+    if type(spec) in (list, tuple):
+        return type(spec)(restore(a, b) for a, b in zip(value, spec, strict=True))
+    return value
 
 
 def _to_array(tensor: paddle.Tensor) -> np.ndarray:

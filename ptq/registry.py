@@ -162,7 +162,8 @@ class PTQRegistry:
         """
         if not cls.is_registered_layer(layer):
             raise ConfigError(
-                f"{_class_of(layer).__name__} is not registered; register it with PTQRegistry.register, or leave it float with skip_quant = True"
+                f"{_class_of(layer).__name__} is not registered; register it with PTQRegistry.register, "
+                "or leave it float with skip_quant = True"
             )
         return cls._infos[cls._supported_base(_class_of(layer))]  # type: ignore[index]
 

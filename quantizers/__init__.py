@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quantizers.absmax import AbsmaxQuantizer
 from quantizers.arrays import as_float_array
+from quantizers.auto import AutoQuantizer
 from quantizers.average import AvgAbsmaxQuantizer
 from quantizers.base import BaseQuantizer
 from quantizers.emd import EMDQuantizer
@@ -29,6 +30,7 @@ __all__ = [
     "SUPPORT_ACT_QUANTIZERS",
     "SUPPORT_WT_QUANTIZERS",
     "AbsmaxQuantizer",
+    "AutoQuantizer",
     "AvgAbsmaxQuantizer",
     "BaseQuantizer",
     "EMDQuantizer",

@@ -217,15 +217,11 @@ class QParams:
 
     def dequantize(self, q: npt.ArrayLike) -> FloatArray:
         """Real numbers (float32) of the integers ``q``: ``(q - zero_point) * scale``.  Raises ``ShapeError`` as `quantize` does."""
-        levels = np.asarray(q).astype(np.float32)
-        scale, zero_point = self._aligned(levels.shape)
-        return np.asarray((levels - zero_point) * scale, dtype=np.float32)
+        return self._reals(np.asarray(q).astype(np.float32))
 
     def fake_quantize(self, x: Any) -> FloatArray:
         """``dequantize(quantize(x))`` without leaving float32 (shape of ``x``); NaN stays NaN."""
-        levels = self._levels(as_float_array(x, where="fake_quantize"))
-        scale, zero_point = self._aligned(levels.shape)
-        return np.asarray((levels - zero_point) * scale, dtype=np.float32)
+        return self._reals(self._levels(as_float_array(x, where="fake_quantize")))
 
     def to_dict(self) -> dict[str, Any]:
         """All of the grid as JSON-able values; `from_dict` returns an equal object (a float32 is exact as a JSON number)."""
@@ -259,6 +255,12 @@ class QParams:
         with np.errstate(over="ignore"):
             levels = np.rint(x / scale) + zero_point
         return np.asarray(np.clip(levels, np.float32(self.quant_min), np.float32(self.quant_max)), dtype=np.float32)
+
+    def _reals(self, levels: FloatArray) -> FloatArray:
+        scale, zero_point = self._aligned(levels.shape)
+        # The outermost level of a range within 1 % of float32's own may be Inf, as it is in a float32 runtime.
+        with np.errstate(over="ignore"):
+            return np.asarray((levels - zero_point) * scale, dtype=np.float32)
 
     def _aligned(self, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
         """Scale and zero point (float32) shaped so that they broadcast over a tensor of ``shape``."""

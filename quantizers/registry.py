@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantizers.absmax import AbsmaxQuantizer
+from quantizers.auto import AutoQuantizer
 from quantizers.average import AvgAbsmaxQuantizer
 from quantizers.base import BaseQuantizer
 from quantizers.emd import EMDQuantizer
@@ -30,6 +31,7 @@ SUPPORT_ACT_QUANTIZERS: list[type[BaseQuantizer]] = [
     KLQuantizer,
     MSEQuantizer,
     EMDQuantizer,
+    AutoQuantizer,
 ]
 """Quantizers of activations: one range per tensor."""
 
@@ -70,4 +72,12 @@ def quantizer_from_settings(settings: Mapping[str, Any]) -> BaseQuantizer:
     unknown = set(arguments) - set(kind._setting_names)
     if unknown:
         raise ConfigError(f"{name} has no setting {', '.join(sorted(map(str, unknown)))}; it has {', '.join(kind._setting_names)}")
+    if "candidates" in arguments:
+        arguments["candidates"] = [quantizer_from_settings(entry) for entry in _mappings(arguments["candidates"])]
     return kind(**arguments)
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(entry, Mapping) for entry in value):
+        raise ConfigError(f"candidates must be a list of quantizer settings, got {value!r}")
+    return list(value)

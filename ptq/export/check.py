@@ -33,7 +33,7 @@ def replay(prefix: str, inputs: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
             "the saved model cannot be checked: this program does not know its Python interpreter (sys.executable is empty)"
         )
     root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), root]))}
     with tempfile.TemporaryDirectory(prefix="ptq-check-") as folder:
         given, answered = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
         write_tensors(given, inputs)
@@ -61,7 +61,8 @@ def check_artifact(prefix: str, inputs: Sequence[paddle.Tensor], expected: Seque
     worst = max((largest_difference(a, e) for a, e in zip(answers, expected, strict=True)), default=0.0)
     if worst > TOLERANCE:
         raise MismatchError(
-            f"{prefix}: the saved model differs from the model in memory by {worst:.2e} of the largest output (allowed {TOLERANCE:.0e}); it was not kept. "
+            f"{prefix}: the saved model differs from the model in memory by {worst:.2e} of the largest output "
+            f"(allowed {TOLERANCE:.0e}); it was not kept. "
             "Does forward depend on Python state, randomness, or on tensors that are not registered?"
         )
     return worst

@@ -86,5 +86,6 @@ def verify_files(prefix: str | os.PathLike[str], manifest: Mapping[str, Any]) ->
             raise CorruptArtifactError(f"{path} is missing, but its manifest lists it; save the model again")
         if not isinstance(entry, dict) or sha256(path) != entry.get("sha256"):
             raise CorruptArtifactError(
-                f"{path} is not the file that was saved with its manifest: it was changed, cut short, or belongs to another model; save the model again"
+                f"{path} is not the file that was saved with its manifest: it was changed, cut short, or belongs to another model; "
+                "save the model again"
             )

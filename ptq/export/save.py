@@ -19,7 +19,7 @@ from quantizers.errors import ArtifactError, ConfigError
 
 from ..hooks import observation_of
 from ..modes import eval_mode
-from ..observation import Observation
+from ..observation import Observation, restore
 from ..registry import PTQRegistry
 from .check import check_artifact, largest_difference
 from .jit import SUFFIXES, write_jit
@@ -106,7 +106,7 @@ def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[An
         return None
     specs = _positional(model, *observation.input_spec)
     arrays = _positional(model, *observation.first_batch)
-    return specs, [_restored(array, spec) for array, spec in zip(arrays, specs, strict=True)]
+    return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
 
 
 def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -122,17 +122,6 @@ def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any
             f"the model takes keyword-only arguments ({', '.join(bound.kwargs)}), which a saved program cannot; pass input_spec"
         )
     return [bound.arguments[name] for name in names[: names.index(last) + 1]]
-
-
-def _restored(value: Any, spec: Any) -> Any:
-    """The tensors of a recorded call, with their dtypes."""
-    if isinstance(spec, InputSpec):
-        return paddle.to_tensor(value).astype(spec.dtype)
-    if isinstance(spec, dict):
-        return {key: _restored(value[key], item) for key, item in spec.items()}
-    if type(spec) in (list, tuple):
-        return type(spec)(_restored(a, b) for a, b in zip(value, spec, strict=True))
-    return value
 
 
 def _fits(specs: Sequence[Any], arguments: Sequence[Any]) -> bool:

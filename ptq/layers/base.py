@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import OrderedDict
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -62,6 +65,14 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
 
     float_class: type[nn.Layer]
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # a function of its own for every class: when the twin is the whole model, Paddle reads the names of the inputs from it
+        forward = FunctionType(QuantizedLayer.forward.__code__, globals(), "forward")
+        forward.__doc__ = QuantizedLayer.forward.__doc__
+        forward.__signature__ = _signature(cls.float_class)  # type: ignore[attr-defined]
+        cls.forward = forward  # type: ignore[method-assign]
+
     @classmethod
     def from_float(cls, layer: nn.Layer, input_qparams: QParams, weight_qparams: QParams) -> QuantizedLayer:
         """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared."""
@@ -69,7 +80,7 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         twin.__dict__.update(_shallow_state(layer))
         weight = twin._parameters.pop("weight")
         twin._take_weight(weight, weight_qparams)
-        twin._take_input(input_qparams)
+        twin.set_input_grid(input_qparams)
         return twin
 
     def _take_weight(self, weight: paddle.Tensor, qparams: QParams) -> None:
@@ -84,7 +95,8 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         self.register_buffer("weight_quantized", _tensor(integers, str(np.dtype(qparams.storage_dtype))))
         self.register_buffer("weight_scale", _tensor(scale, "float32"))
 
-    def _take_input(self, qparams: QParams) -> None:
+    def set_input_grid(self, qparams: QParams) -> None:
+        """Quantizes the input with another grid from now on."""
         self.input_qparams = qparams
         self.register_buffer("input_scale", _tensor(qparams.scale, "float32"))
         has_zero_point = bool(np.any(qparams.zero_point))
@@ -104,16 +116,21 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         """The float layer's ``forward`` on the fake-quantized first argument."""
         # not super().forward: Paddle's tracer resolves that to this method again, without end
         if args:
-            return self.float_class.forward(self, self.quantize_input(args[0]), *args[1:], **kwargs)
+            return self.float_class.forward(self._float_view(), self.quantize_input(args[0]), *args[1:], **kwargs)
         name = input_argument(self.float_class)
-        return self.float_class.forward(self, **{**kwargs, name: self.quantize_input(kwargs[name])})
+        return self.float_class.forward(self._float_view(), **{**kwargs, name: self.quantize_input(kwargs[name])})
+
+    def _float_view(self) -> nn.Layer:
+        """What the float ``forward`` gets for ``self``; see `_view_maker`."""
+        return self
 
     def extra_repr(self) -> str:
         """The float layer's settings and the widths of weight and input."""
         return f"{super().extra_repr()}, weight_bits={self._weight_bits}, input_bits={self.input_qparams.num_bits}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return new_twin, (_handwritten(type(self)), self.float_class), self.__getstate__()
+        # Paddle's tracer keeps functions in _original_funcs, among them some that cannot be pickled
+        return new_twin, (_handwritten(type(self)), self.float_class), {**vars(self), "_original_funcs": OrderedDict()}
 
 
 _subclass_twins: dict[tuple[type, type], type] = {}
@@ -132,9 +149,36 @@ def new_twin(twin_class: Any, float_class: type) -> Any:
         key = (twin_class, float_class)
         if key not in _subclass_twins:
             namespace = {"_made_for": float_class, "float_class": float_class, "__module__": twin_class.__module__}
+            if float_class.forward is not twin_class.float_class.forward:  # type: ignore[attr-defined]
+                namespace["_float_view"] = _view_maker(float_class)
             _subclass_twins[key] = type(f"Quantized{float_class.__name__}", (twin_class, float_class), namespace)
         twin_class = _subclass_twins[key]
     return twin_class.__new__(twin_class)
+
+
+def _view_maker(float_class: type) -> Callable[[QuantizedLayer], nn.Layer]:
+    """A method that shows a twin as a layer of the user's class, with the twin's attributes and its dequantized weight.
+
+    Paddle's tracer turns ``super()`` into ``super(self.__class__, self)``.  In a ``forward`` of the user's that is called on the twin it
+    would lead back to the twin; so the view says that its class is the one that defines ``forward``.
+    """
+    defining = next(base for base in float_class.__mro__ if "forward" in vars(base))
+    namespace = {"weight": QuantizedLayer.weight, "__class__": property(lambda _: defining)}
+    view_class: Any = type(float_class.__name__, (float_class,), namespace)
+
+    def float_view(self: QuantizedLayer) -> nn.Layer:
+        view: nn.Layer = view_class.__new__(view_class)
+        object.__setattr__(view, "__dict__", self.__dict__)
+        return view
+
+    return float_view
+
+
+def _signature(float_class: type) -> inspect.Signature:
+    """The signature of the class's ``forward``, its first parameter called ``self``: only then Paddle leaves it out."""
+    signature = inspect.signature(float_class.forward)  # type: ignore[attr-defined]
+    first, *others = signature.parameters.values()
+    return signature.replace(parameters=[first.replace(name="self"), *others])
 
 
 def _shallow_state(layer: nn.Layer) -> dict[str, Any]:

@@ -17,7 +17,15 @@ from ..registry import PTQRegistry
 __all__ = ["activation_of", "fold_batch_norm", "is_batch_norm", "is_channel_last", "why_not_foldable"]
 
 BATCH_NORMS = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
-ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "hardswish": nn.Hardswish, "silu": nn.Silu}
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "swish": nn.Swish,
+    "silu": nn.Silu,
+    "gelu": nn.GELU,
+}
 TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 
 
@@ -41,6 +49,8 @@ def why_not_foldable(layer: nn.Layer, batch_norm: nn.Layer) -> str:
         return f"the layer has {channels} output channels, the batch norm {batch_norm._mean.shape[0]}"
     if not isinstance(layer, nn.Linear) and is_channel_last(layer) != is_channel_last(batch_norm):
         return "the two have different data formats"
+    if _activation_name(batch_norm) not in ("", *ACTIVATIONS):
+        return f"no layer is known for the batch norm's own activation {_activation_name(batch_norm)!r}"
     return ""
 
 
@@ -83,13 +93,12 @@ def fold_batch_norm(layer: nn.Layer, batch_norm: nn.Layer) -> None:
 
 
 def activation_of(batch_norm: nn.Layer) -> nn.Layer:
-    """What stays of a folded batch norm: its own activation (``nn.BatchNorm(act="relu")``), or nothing."""
-    name = getattr(batch_norm, "_act", None)
-    if not name:
-        return nn.Identity()
-    if name not in ACTIVATIONS:
-        raise FuseError(f"{batch_norm.full_name()}: no layer is known for its activation {name!r}; leave it out of fuse_list")
-    return ACTIVATIONS[name]()
+    """What stays of a batch norm that can be folded: its own activation (``nn.BatchNorm(act="relu")``), or nothing."""
+    return ACTIVATIONS.get(_activation_name(batch_norm), nn.Identity)()
+
+
+def _activation_name(batch_norm: nn.Layer) -> str:
+    return getattr(batch_norm, "_act", None) or ""
 
 
 def _along_channels(layer: nn.Layer, factor: np.ndarray) -> np.ndarray:

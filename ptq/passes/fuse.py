@@ -9,6 +9,7 @@ from paddle import nn
 from quantizers.errors import FuseError
 
 from ..graph import Graph
+from ..hooks import remove_hooks
 from ..registry import PTQRegistry
 from .fold_batch_norm import activation_of, fold_batch_norm, is_batch_norm, is_channel_last, why_not_foldable
 from .replace import replace_layers
@@ -34,20 +35,28 @@ def fuse_named(model: nn.Layer, fuse_list: Sequence[Sequence[str]]) -> set[str]:
     Raises:
         FuseError: a name does not exist, is listed twice, or a group is not one of the patterns that can be fused.
     """
-    layers = dict(model.named_sublayers())
+    layers = dict(model.named_sublayers(remove_duplicate=False))  # a layer can be named by any of its names
+    first_names = {id(layer): name for name, layer in model.named_sublayers()}
     activated: set[str] = set()
     used: set[str] = set()
     pairs = []
+    if not isinstance(fuse_list, (list, tuple)):
+        raise FuseError(f"fuse_list must be a list of lists of sublayer names, got {fuse_list!r}")
     for group in fuse_list:
-        names = _checked_group(group, layers, used)
+        _check_group(group, layers)
+        names = [first_names[id(layers[name])] for name in group]
+        for name in names:
+            if name in used:
+                raise FuseError(f"fuse_list: {name!r} is listed twice")
+            used.add(name)
         kinds = [_kind(layers[name]) for name in names]
         if kinds[:2] == ["compute", "batch norm"] and kinds[2:] in ([], ["activation"]):
             reason = why_not_foldable(layers[names[0]], layers[names[1]])
             if reason:
-                raise FuseError(f"fuse_list: {list(names)} cannot be fused: {reason}")
+                raise FuseError(f"fuse_list: {names} cannot be fused: {reason}")
             pairs.append((names[0], names[1]))
         elif kinds not in (["compute", "activation"], ["batch norm", "activation"]):
-            raise FuseError(f"fuse_list: {list(names)} is {kinds}; what can be fused is {PATTERNS}")
+            raise FuseError(f"fuse_list: {names} is {kinds}; what can be fused is {PATTERNS}")
         if kinds[-1] == "activation":
             activated.update(names[:-1])
     _fold(model, layers, pairs)
@@ -68,31 +77,31 @@ def fuse_traced(model: nn.Layer, graph: Graph) -> list[tuple[str, str]]:
             continue
         if isinstance(layers[name], nn.Linear) and graph.output_rank(name) > 2 and not is_channel_last(layers[norm]):
             continue  # the batch norm's channels are not the Linear's features
-        if graph.has_private_parameters(name):
+        if graph.has_private_parameters(name) and graph.has_private_parameters(norm):
             pairs.append((name, norm))
     _fold(model, layers, pairs)
     return pairs
 
 
 def _fold(model: nn.Layer, layers: dict[str, nn.Layer], pairs: list[tuple[str, str]]) -> None:
-    remains = {layers[norm]: activation_of(layers[norm]) for _, norm in pairs}  # before any weight is changed: it may refuse
+    remains = {layers[norm]: activation_of(layers[norm]) for _, norm in pairs}
     for norm, rest in remains.items():
         rest.training = norm.training
+        remove_hooks(norm)
+        for name, value in vars(norm).items():
+            if name.startswith("_forward_"):  # the user's hooks, in the same containers, so that their handles keep working
+                setattr(rest, name, value)
     for name, norm_name in pairs:
         fold_batch_norm(layers[name], layers[norm_name])
     replace_layers(model, remains)
 
 
-def _checked_group(group: Sequence[str], layers: dict[str, nn.Layer], used: set[str]) -> tuple[str, ...]:
-    if isinstance(group, str) or not all(isinstance(name, str) for name in group) or len(group) < 2:
+def _check_group(group: Sequence[str], layers: dict[str, nn.Layer]) -> None:
+    if not isinstance(group, (list, tuple)) or not all(isinstance(name, str) for name in group) or len(group) < 2:
         raise FuseError(f"fuse_list holds lists of at least two sublayer names, got {group!r}")
     for name in group:
         if name not in layers:
             raise FuseError(f"fuse_list: the model has no sublayer {name!r}; named_sublayers() lists the names")
-        if name in used:
-            raise FuseError(f"fuse_list: {name!r} is listed twice")
-        used.add(name)
-    return tuple(group)
 
 
 def _kind(layer: nn.Layer) -> str:

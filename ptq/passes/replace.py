@@ -21,25 +21,26 @@ def replace_layers(model: nn.Layer, replacements: Mapping[nn.Layer, nn.Layer]) -
         The model, or its replacement when the model itself is replaced.
     """
     by_id = {id(old): new for old, new in replacements.items()}
+    seen: set[int] = set()
     for layer in [*model.sublayers(include_self=True), *replacements.values()]:
         for name, value in list(vars(layer).items()):
-            replaced = _replaced(value, by_id)
+            replaced = _replaced(value, by_id, seen)
             if replaced is not value:
                 vars(layer)[name] = replaced
     return by_id.get(id(model), model)
 
 
-def _replaced(value: Any, by_id: dict[int, nn.Layer]) -> Any:
-    """``value`` with the layers in it replaced; lists and dicts in place, so that other references to them follow."""
+def _replaced(value: Any, by_id: Mapping[int, nn.Layer], seen: set[int]) -> Any:
+    """``value`` with the layers in it replaced; lists and dicts in place, so that other references to them follow, and each once."""
     if isinstance(value, nn.Layer):
         return by_id.get(id(value), value)
-    if isinstance(value, list):
-        value[:] = [_replaced(item, by_id) for item in value]
-    elif isinstance(value, dict):
-        for key, item in list(value.items()):
-            replaced = _replaced(item, by_id)
+    if type(value) is tuple:
+        items = [_replaced(item, by_id, seen) for item in value]
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else tuple(items)
+    if isinstance(value, (list, dict)) and id(value) not in seen:
+        seen.add(id(value))
+        for key, item in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            replaced = _replaced(item, by_id, seen)
             if replaced is not item:
                 value[key] = replaced
-    elif type(value) is tuple and any(_replaced(item, by_id) is not item for item in value):
-        return tuple(_replaced(item, by_id) for item in value)
     return value

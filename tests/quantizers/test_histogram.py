@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import oracle
@@ -43,7 +44,7 @@ def test_batching_and_order_do_not_matter(values, bins, data):
     cuts = data.draw(ts.splits(len(values)))
     shuffled = values[data.draw(st.permutations(range(len(values))))]
     batched = PowerOfTwoHistogram(bins)
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         batched.update(shuffled[start:stop])
     assert batched == made_of(values, bins)
 
@@ -51,7 +52,7 @@ def test_batching_and_order_do_not_matter(values, bins, data):
 @given(values=values_lists, bins=bin_counts, data=st.data())
 def test_merging_in_any_order_does_not_matter(values, bins, data):
     cuts = data.draw(ts.splits(len(values)))
-    parts = [made_of(values[a:b], bins) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [made_of(values[a:b], bins) for a, b in pairwise(cuts)]
     parts = [parts[i] for i in data.draw(st.permutations(range(len(parts))))]
     before = [part.copy() for part in parts]
     merged = PowerOfTwoHistogram(bins)

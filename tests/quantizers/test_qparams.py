@@ -22,7 +22,8 @@ positive = st.floats(0, 3.4028234663852886e38, width=32)
 def assert_equals_oracle(grid, x, scale, zero_point, bounds):
     flat = [float(v) for v in np.asarray(x).reshape(-1)]
     want_q = [oracle.quantize(v, scale, zero_point, *bounds) for v in flat]
-    want = [oracle.fake_quantize(v, scale, zero_point, *bounds) for v in flat]
+    with np.errstate(over="ignore"):
+        want = [oracle.fake_quantize(v, scale, zero_point, *bounds) for v in flat]
     q = grid.quantize(x)
     assert q.dtype == grid.storage_dtype
     assert q.shape == np.shape(x)
@@ -54,6 +55,16 @@ def test_asymmetric_grid(low, high, bits, x):
     scale, zero_point = oracle.asymmetric(low, high, bits)
     assert (float(grid.scale), int(grid.zero_point)) == (scale, zero_point)
     assert_equals_oracle(grid, x, scale, zero_point, (0, 2**bits - 1))
+
+
+def test_zero_point_follows_the_rounded_scale():
+    # Of [-t, t] the exact zero point ends in one half: the rounding of the scale decides.
+    found = []
+    for threshold in np.random.default_rng(0).uniform(0.1, 10, 200).tolist():
+        grid = QParams.asymmetric(-threshold, threshold)
+        assert (float(grid.scale), int(grid.zero_point)) == oracle.asymmetric(-threshold, threshold, 8)
+        found.append(int(grid.zero_point))
+    assert set(found) == {127, 128}
 
 
 @given(threshold=positive, bits=ts.bits, signed=st.booleans(), x=ts.tensors(ts.finite))

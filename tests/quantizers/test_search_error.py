@@ -76,16 +76,18 @@ def test_search_equals_brute_force_over_the_same_candidates(seed, kind, power):
     else:
         pairs = [(max(whole.low, -t), min(whole.high, t)) for t in thresholds]
     lows, highs = candidate_ranges(whole, kind, count)
-    assert list(zip(lows.tolist(), highs.tolist(), strict=True)) == pytest.approx(pairs)
+    np.testing.assert_allclose(np.stack((lows, highs), axis=1), pairs, rtol=1e-12)
+    # The last bit of a bound decides where a zero point of exactly one half goes, so from here on the same bits.
+    pairs = list(zip(lows.tolist(), highs.tolist(), strict=True))
     errors = [brute_force(statistics, grid_of_range(Range(*pair), kind, bits), power) for pair in pairs]
     found = range_errors(PointMasses.of(statistics.histogram), lows, highs, kind, bits, power=power)
     np.testing.assert_allclose(found, errors, rtol=1e-9, atol=1e-15 * max(errors))
     low, high = pairs[int(np.argmin(errors))]
     want = min(errors)
     if kind == "asymmetric":
-        by_low = [(low, high), *((whole.low * k / count, high) for k in range(count, -1, -1))]
+        by_low = [(low, high), *((whole.low * (k / count), high) for k in range(count, -1, -1))]
         low, high = min(by_low, key=lambda pair: best([pair]))
-        want = best([(low, high), *((low, whole.high * k / count) for k in range(count, -1, -1))])
+        want = best([(low, high), *((low, whole.high * (k / count)) for k in range(count, -1, -1))])
     chosen = least_error_range(statistics, kind, bits, power=power, candidates=count)
     assert brute_force(statistics, grid_of_range(chosen, kind, bits), power) == pytest.approx(want, rel=1e-6)
 
@@ -135,6 +137,20 @@ def test_skewed_tensor_gets_a_better_range_than_one_threshold_can_give():
     both = range_errors(masses, [chosen.low], [chosen.high], "asymmetric", 4)[0]
     assert both < 0.8 * one_threshold
     assert chosen.low > -1
+
+
+def test_an_empty_range_is_no_candidate():
+    # Its scale of 1.0 would happen to fit these numbers best.
+    statistics = statistics_of([1.0] * 1000 + [7.0], bins=2)
+    assert least_error_range(statistics, "asymmetric", 2, candidates=10).threshold > 0
+
+
+def test_rounding_inside_a_bin_costs_the_uniform_error_exactly():
+    statistics = statistics_of(random_tensor(0, "symmetric"))
+    grid = QParams.symmetric(statistics.abs_max * 1.1, num_bits=12)
+    nonzero = 1 - statistics.zeros / statistics.histogram.total
+    assert squared_error(statistics, grid) == pytest.approx(nonzero * float(grid.scale) ** 2 / 12, rel=1e-9)
+    assert absolute_error(statistics, grid) == pytest.approx(nonzero * float(grid.scale) / 4, rel=1e-9)
 
 
 def test_sixteen_bits_stay_fast_and_small():

@@ -1,0 +1,35 @@
+# Everything runs in a virtual environment that is made on first use; VENV= chooses another folder, PYTHON= the interpreter for it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+
+.PHONY: demo test test-slow check bench clean
+
+demo: $(VENV)/.installed-demo
+	GLOG_minloglevel=2 $(RUN) -W "ignore:No ccache found" -m ptq demo
+
+test: $(VENV)/.installed-dev
+	$(RUN) -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(RUN) -m pytest -m slow
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev
+	@set -e; for name in $(basename $(notdir $(sort $(wildcard benchmarks/bench_*.py)))); do \
+		echo "== $$name"; $(RUN) -W "ignore:No ccache found" -m benchmarks.$$name; \
+	done
+
+clean:
+	rm -rf $(VENV) demo-output build dist *.egg-info
+
+# One stamp for each extra, so that only the first run installs; a change of pyproject.toml installs again.
+$(VENV)/.installed-%: pyproject.toml
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -e '.[$*]'
+	touch $@
