@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from . import distributed
+from .calibrate import calibrate
+from .calibration import Calibration
 from .config import PTQConfig, default_ptq_config
 from .export import load
 from .imperative import ImperativePTQ
@@ -10,4 +13,15 @@ from .registry import LayerInfo, PTQRegistry
 
 __version__ = "0.1.0"
 
-__all__ = ["FloatFunctional", "ImperativePTQ", "LayerInfo", "PTQConfig", "PTQRegistry", "default_ptq_config", "load"]
+__all__ = [
+    "Calibration",
+    "FloatFunctional",
+    "ImperativePTQ",
+    "LayerInfo",
+    "PTQConfig",
+    "PTQRegistry",
+    "calibrate",
+    "default_ptq_config",
+    "distributed",
+    "load",
+]

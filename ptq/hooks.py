@@ -16,7 +16,7 @@ from quantizers.errors import NonFiniteError
 from .observation import Observation
 from .registry import input_argument
 
-__all__ = ["attach_batch_hook", "attach_sample_hook", "is_calibrating", "observation_of", "remove_hooks"]
+__all__ = ["BatchHook", "attach_batch_hook", "attach_sample_hook", "batch_hook_of", "is_calibrating", "observation_of", "remove_hooks"]
 
 _OBSERVATION = "_ptq_observation"
 
@@ -63,6 +63,10 @@ class BatchHook:
             return
         self.cache.clear()
         self.observation.begin_batch(args, kwargs)
+        self.prepare_model(model)
+
+    def prepare_model(self, model: nn.Layer) -> None:
+        """Runs, once, what waits for the shapes of the first batch; the observation knows them."""
         if self.prepare is not None:
             prepare, self.prepare = self.prepare, None
             try:
@@ -115,6 +119,11 @@ def attach_batch_hook(model: nn.Layer, observation: Observation, cache: SummaryC
 def attach_sample_hook(layer: nn.Layer, name: str, observation: Observation, cache: SummaryCache) -> Any:
     """Attaches a layer's sample hook, before all others, and returns its handle."""
     return layer.register_forward_post_hook(SampleHook(name, observation, cache), prepend=True, with_kwargs=True)
+
+
+def batch_hook_of(model: nn.Layer) -> BatchHook | None:
+    """The batch hook of a model under calibration."""
+    return next((hook for hook in model._forward_pre_hooks.values() if isinstance(hook, BatchHook)), None)
 
 
 def observation_of(model: nn.Layer) -> Observation | None:

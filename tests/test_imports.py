@@ -18,11 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom to the top: a module imports from its own room and from those above it in this list.
 ROOMS = (
     ("messages", "modes", "extras", "progress"),
-    ("registry", "config", "graph", "observation", "hooks", "calibration"),
+    ("registry", "config", "graph", "observation", "hooks"),
+    ("batches", "call_spec", "calibration", "calibration_checks", "calibration_diff", "calibration_file"),
     ("layers",),
     ("passes",),
     ("export",),
-    ("conversion", "coverage", "imperative"),
+    ("calibrate", "conversion", "coverage", "distributed", "imperative"),
     ("analysis",),
     ("__init__",),
     ("demo", "cli", "__main__"),

@@ -62,7 +62,8 @@ def save_artifact(model: nn.Layer, path: str, input_spec: Sequence[Any] | None, 
 
 
 def _checked_path(path: str) -> tuple[str, str]:
-    folder, name = os.path.split(os.path.abspath(os.fspath(path))) if not str(path).endswith(("/", os.sep)) else ("", "")
+    is_prefix = os.path.basename(os.fspath(path)) not in ("", ".", "..")
+    folder, name = os.path.split(os.path.abspath(os.fspath(path))) if is_prefix else ("", "")
     if not name:
         raise ArtifactError(f"{path!r} names a folder; pass a prefix such as 'int8/model'")
     try:
@@ -102,9 +103,11 @@ def _call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[An
 
 
 def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[Any], list[Any]] | None:
-    if observation.first_batch is None or observation.input_spec is None:
+    if observation.input_spec is None:
         return None
     specs = _positional(model, *observation.input_spec)
+    if observation.first_batch is None:  # the statistics came from a file, which tells shapes but holds no data
+        return specs, _examples(specs)
     arrays = _positional(model, *observation.first_batch)
     return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
 
@@ -136,6 +139,15 @@ def _fits(specs: Sequence[Any], arguments: Sequence[Any]) -> bool:
         )
         for spec, tensor in zip(flat_specs, flat_arguments, strict=True)
     )
+
+
+def _examples(nest: Any) -> Any:
+    """`_example` of every spec in tuples, lists and dicts."""
+    if isinstance(nest, dict):
+        return {key: _examples(item) for key, item in nest.items()}
+    if type(nest) in (list, tuple):
+        return type(nest)(map(_examples, nest))
+    return _example(nest)
 
 
 def _example(spec: Any) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import paddle
 from paddle import nn
 
 from quantizers import QParams
+from quantizers.errors import ModelError
 
 from ..registry import input_argument
 
@@ -64,6 +64,7 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
     """
 
     float_class: type[nn.Layer]
+    _view_class: type[nn.Layer]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -72,6 +73,7 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         forward.__doc__ = QuantizedLayer.forward.__doc__
         forward.__signature__ = _signature(cls.float_class)  # type: ignore[attr-defined]
         cls.forward = forward  # type: ignore[method-assign]
+        cls._view_class = _view_class(cls.float_class)
 
     @classmethod
     def from_float(cls, layer: nn.Layer, input_qparams: QParams, weight_qparams: QParams) -> QuantizedLayer:
@@ -108,21 +110,29 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         weight = self.weight_quantized.astype("float32") * self.weight_scale
         return weight if self._weight_dtype == paddle.float32 else weight.astype(self._weight_dtype)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":
+            raise ModelError(f"{self.full_name()} is quantized and its weight is fixed; change the float model, then quantize that")
+        super().__setattr__(name, value)
+
     def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
         """``x`` on the grid of the layer's input."""
         return fake_quantize(x, self.input_scale, self.input_zero_point, self.input_qparams.quant_min, self.input_qparams.quant_max)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The float layer's ``forward`` on the fake-quantized first argument."""
-        # not super().forward: Paddle's tracer resolves that to this method again, without end
+        forward = self._float_forward()
         if args:
-            return self.float_class.forward(self._float_view(), self.quantize_input(args[0]), *args[1:], **kwargs)
+            return forward(self.quantize_input(args[0]), *args[1:], **kwargs)
         name = input_argument(self.float_class)
-        return self.float_class.forward(self._float_view(), **{**kwargs, name: self.quantize_input(kwargs[name])})
+        return forward(**{**kwargs, name: self.quantize_input(kwargs[name])})
 
-    def _float_view(self) -> nn.Layer:
-        """What the float ``forward`` gets for ``self``; see `_view_maker`."""
-        return self
+    def _float_forward(self) -> Any:
+        """The float layer's ``forward``, bound to a view of the twin: the same attributes, and the dequantized weight."""
+        view = self._view_class.__new__(self._view_class)
+        object.__setattr__(view, "__dict__", self.__dict__)
+        # not view.forward: while it traces a model, Paddle keeps the twin's own forward among its attributes
+        return MethodType(self.float_class.forward, view)
 
     def extra_repr(self) -> str:
         """The float layer's settings and the widths of weight and input."""
@@ -149,29 +159,20 @@ def new_twin(twin_class: Any, float_class: type) -> Any:
         key = (twin_class, float_class)
         if key not in _subclass_twins:
             namespace = {"_made_for": float_class, "float_class": float_class, "__module__": twin_class.__module__}
-            if float_class.forward is not twin_class.float_class.forward:  # type: ignore[attr-defined]
-                namespace["_float_view"] = _view_maker(float_class)
             _subclass_twins[key] = type(f"Quantized{float_class.__name__}", (twin_class, float_class), namespace)
         twin_class = _subclass_twins[key]
     return twin_class.__new__(twin_class)
 
 
-def _view_maker(float_class: type) -> Callable[[QuantizedLayer], nn.Layer]:
-    """A method that shows a twin as a layer of the user's class, with the twin's attributes and its dequantized weight.
+def _view_class(float_class: type) -> Any:
+    """A class whose ``forward`` is the float layer's and whose weight is the twin's.
 
-    Paddle's tracer turns ``super()`` into ``super(self.__class__, self)``.  In a ``forward`` of the user's that is called on the twin it
-    would lead back to the twin; so the view says that its class is the one that defines ``forward``.
+    Called on the twin itself, a user's ``forward`` could not be traced: Paddle turns ``super()`` into ``super(self.__class__, self)``,
+    which would lead back to the twin.  So the view says that its class is the one that defines ``forward``.
     """
     defining = next(base for base in float_class.__mro__ if "forward" in vars(base))
     namespace = {"weight": QuantizedLayer.weight, "__class__": property(lambda _: defining)}
-    view_class: Any = type(float_class.__name__, (float_class,), namespace)
-
-    def float_view(self: QuantizedLayer) -> nn.Layer:
-        view: nn.Layer = view_class.__new__(view_class)
-        object.__setattr__(view, "__dict__", self.__dict__)
-        return view
-
-    return float_view
+    return type(float_class.__name__, (float_class,), namespace)
 
 
 def _signature(float_class: type) -> inspect.Signature:

@@ -376,6 +376,20 @@ def test_untraceable_model_with_fuse_list_or_without_fusing() -> None:
     assert relative(ImperativePTQ().convert(plain)(x), model(x)) <= 1e-3
 
 
+def test_fuse_list_tells_what_no_graph_can() -> None:
+    """Of an untraceable model only the list says that an activation follows."""
+
+    def forward(net: Any, x: paddle.Tensor) -> paddle.Tensor:
+        return net.relu(net.bn(net.conv(paddle.to_tensor(x.tolist()))))
+
+    model = randomize_norms(Net(forward, conv=nn.Conv2D(3, 4, 3), bn=nn.BatchNorm2D(4), relu=nn.ReLU()))
+    plain = quietly(lambda: calibrated(model, data(*IMAGE)))
+    listed = quietly(lambda: calibrated(model, data(*IMAGE), fuse=True, fuse_list=[["bn", "relu"]]))
+    assert plain.bn._quant_config.enable_out_act_quantizer
+    assert not listed.bn._quant_config.enable_out_act_quantizer
+    assert listed.relu._quant_config.enable_out_act_quantizer
+
+
 def test_no_batch_norm_is_left_in_a_residual_net() -> None:
     model, x = small_net(), data(*IMAGE)
     quantized = converted(model, x, fuse=True, config=absmax(16))

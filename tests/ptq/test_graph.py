@@ -356,6 +356,13 @@ def test_message_of_a_failed_trace_is_short() -> None:
     assert re.search("nothing", str(raised.value))
 
 
+def test_the_graph_is_that_of_eval_mode() -> None:
+    model = Net(lambda net, x: net.a(x) if net.training else net.b(x), a=nn.Linear(4, 4), b=nn.Linear(4, 4))
+    model.train()
+    assert trace(model, [VECTOR]).layers() == ["b"]
+    assert model.training
+
+
 def test_running_statistics_are_not_updated_by_tracing() -> None:
     model = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4))
     model.train()

@@ -151,7 +151,7 @@ def test_several_inputs_by_name_and_nested_outputs(tmp_path: Path) -> None:
     model(tokens, mask=mask)
     model = engine.save_quantized_model(model, str(tmp_path / "model"))
     loaded = ptq.load(tmp_path / "model")
-    more = paddle.to_tensor(np.arange(9).reshape(3, 3) % 5 + 1) if False else paddle.to_tensor(np.arange(15).reshape(3, 5) % 11)
+    more = paddle.to_tensor(np.arange(15).reshape(3, 5) % 11)
     answers = paddle.utils.flatten(loaded(more, data(3, 5, 1)))
     expected = paddle.utils.flatten(model(more, data(3, 5, 1)))
     assert len(answers) == len(expected) == 3
@@ -164,8 +164,10 @@ def test_python_arguments_of_calibration_are_kept(tmp_path: Path) -> None:
     tokens = paddle.to_tensor(np.arange(10).reshape(2, 5))
     model(tokens, scale=3.0)
     model = engine.save_quantized_model(model, str(tmp_path / "model"))
-    answer = paddle.utils.flatten(ptq.load(tmp_path / "model")(tokens))[0]
-    assert relative(answer, model(tokens, scale=3.0)["x"]) <= 1e-6
+    total, x = ptq.load(tmp_path / "model")(tokens)  # a tensor that the model returns twice comes once
+    expected = model(tokens, scale=3.0)
+    assert relative(total, expected["list"][0]) <= 1e-6
+    assert relative(x, expected["x"]) <= 1e-6
 
 
 def test_without_any_shape_a_spec_is_asked_for(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def _two_outputs() -> nn.Layer:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(("positions", "shapes"), [([1], [[2, 2]]), ([0], [[2, 3]]), ([1, 0], [[2, 2], [2, 3]]), (None, [[2, 3], [2, 2]])])
+@pytest.mark.parametrize(("positions", "shapes"), [([1], [[2, 2]]), ([0], [[2, 3]]), ([0, 1], [[2, 3], [2, 2]]), (None, [[2, 3], [2, 2]])])
 def test_output_spec_by_position(tmp_path: Path, positions: Any, shapes: list[list[int]]) -> None:
     prepared, x = calibrated(_two_outputs(), data(2, 4)), data(2, 4, seed=1)
     model = ImperativePTQ().save_quantized_model(prepared, str(tmp_path / "model"), output_spec=positions)
@@ -202,6 +204,14 @@ def test_output_spec_by_tensor(tmp_path: Path) -> None:
     ImperativePTQ().save_quantized_model(model, str(tmp_path / "model"), output_spec=[model(x)[1]])
     assert output.shape == [2, 2]
     assert relative(paddle.utils.flatten(ptq.load(tmp_path / "model")(x))[0], model(x)[1]) <= 1e-6
+
+
+@pytest.mark.xfail(strict=True, reason="ptq/export/save.py: Paddle fails on all outputs in another order, and the error blames input_spec")
+@pytest.mark.usefixtures("unchecked")
+def test_output_spec_in_another_order_is_refused_by_its_name(tmp_path: Path) -> None:
+    prepared = calibrated(_two_outputs(), data(2, 4))
+    with pytest.raises(ConfigError, match="output_spec"):
+        ImperativePTQ().save_quantized_model(prepared, str(tmp_path / "model"), output_spec=[1, 0])
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -227,7 +237,6 @@ def test_modes_are_restored(tmp_path: Path, training: bool) -> None:
     assert {name: layer.training for name, layer in model.named_sublayers(include_self=True)} == before
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_saved_in_eval_mode_whatever_the_mode(tmp_path: Path) -> None:
     model = Net(lambda net, x: net.drop(net.fc(x)), fc=nn.Linear(4, 4), drop=nn.Dropout(0.9))
     quantized = converted(model, data(8, 4))

@@ -58,7 +58,7 @@ def _fails(folder: Path, error: type[Exception], match: str, model: nn.Layer | N
 # paths
 
 
-@pytest.mark.parametrize("path", ["", "folder/", "."])
+@pytest.mark.parametrize("path", ["", "folder/", ".", "..", "folder/.", "folder/.."])
 def test_a_folder_is_no_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.chdir(tmp_path)
     before = _contents(tmp_path)
@@ -151,6 +151,15 @@ def test_a_rename_refused_half_way_is_never_loaded_as_a_mixture(older: Path, mon
     assert not [name for name in os.listdir(older) if name.startswith(".")]
 
 
+def test_the_manifest_comes_last(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ptq.export.save.check_artifact", lambda *_: 0.0)
+    renamed: list[str] = []
+    monkeypatch.setattr(os, "replace", _failing(os.replace, lambda _, target: renamed.append(os.path.basename(target)) is not None))
+    ImperativePTQ().save_quantized_model(_model(), str(older / "model"))
+    assert sorted(renamed) == ["model.json", "model.pdiparams", "model.ptq.json"]
+    assert renamed[-1] == "model.ptq.json"
+
+
 FULL_DISK = """
 import resource, warnings
 warnings.simplefilter("ignore")
@@ -193,12 +202,22 @@ def test_a_model_that_cannot_be_traced(older: Path) -> None:
     _fails(older, ExportError, "Net cannot be saved", ImperativePTQ().convert(prepared))
 
 
+class WithTable(nn.Layer):
+    """Keeps a tensor where Paddle does not find it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.table = nn.Linear(4, 2), {"bias": paddle.ones([2])}
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return paddle.add(self.fc(x), self.table["bias"])
+
+
 def test_tensors_in_a_plain_dict_are_explained(older: Path) -> None:
-    model = Net(lambda net, x: net.fc(x) + net.table["bias"], fc=nn.Linear(4, 2))
-    model.table = {"bias": paddle.ones([2])}
-    _fails(older, ExportError, "register_buffer", converted(model, data(8, 4)))
+    _fails(older, ExportError, "register_buffer", converted(WithTable(), data(8, 4)))
 
 
+@pytest.mark.xfail(strict=True, reason="ptq/export/save.py: the model's own error in the run before saving is not named")
 def test_a_model_that_fails_on_the_given_spec(older: Path) -> None:
     _fails(older, ExportError, "check input_spec", input_spec=[InputSpec([None, 5], "float32")])
 

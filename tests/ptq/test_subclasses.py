@@ -53,6 +53,16 @@ class StandardizedConv(nn.Conv2D):
         return nn.functional.conv2d(x, weight, self.bias, self._stride, self._padding)
 
 
+class Regrouped(nn.Linear):
+    """A ``forward`` that only Paddle's tracer can turn into a program: it branches on a tensor and computes with the batch size."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        batch = x.shape[0]
+        if x.mean() > 1000:
+            x = x * 2
+        return super().forward(x.reshape([batch * 2, 4])).reshape([batch, 2, 5])
+
+
 class FurtherConv(ScaledConv):
     """A subclass of a subclass, nothing added."""
 
@@ -173,3 +183,27 @@ def test_subclasses_survive_copies_and_saving(kind: type, registered: Any, tmp_p
     np.testing.assert_array_equal(twin(x).numpy(), expected)  # still the same after tracing
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(twin))(x).numpy(), expected)
     np.testing.assert_array_equal(copy.deepcopy(twin)(x).numpy(), expected)
+
+
+def test_own_forward_is_traced_like_that_of_the_float_layer(registered: Any, tmp_path: Path) -> None:
+    registered(Regrouped)
+    twin = converted(Regrouped(4, 5), data(3, 8))
+    paddle.jit.save(twin, str(tmp_path / "model"), input_spec=[InputSpec([None, 8], "float32")])
+    loaded = paddle.jit.load(str(tmp_path / "model"))
+    for x in (data(3, 8), data(5, 8), data(2, 8) + 2000):
+        assert relative(loaded(x), twin(x)) <= 1e-6
+
+
+def test_state_that_the_forward_keeps(registered: Any) -> None:
+    class Counting(nn.Linear):
+        calls = 0
+
+        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+            self.calls += 1
+            return super().forward(x)
+
+    registered(Counting)
+    twin = converted(Counting(4, 5), data(3, 4))
+    calls = twin.calls
+    twin(data(3, 4))
+    assert twin.calls == calls + 1

@@ -17,6 +17,7 @@ from twin_cases import ONE_OF_EACH, TwinCase
 from ptq import ImperativePTQ, PTQRegistry
 from ptq.layers import QuantizedLayer
 from quantizers import QParams
+from quantizers.errors import ModelError
 
 
 def _from_float(layer: nn.Layer, x: paddle.Tensor) -> QuantizedLayer:
@@ -185,6 +186,22 @@ def test_conversion_of_a_copy_shares_nothing() -> None:
     twin = ImperativePTQ().convert(model, inplace=False)
     twin.bias.set_value(paddle.ones([5]))
     assert not np.array_equal(model.bias.numpy(), twin.bias.numpy())
+
+
+def test_the_weight_cannot_be_set() -> None:
+    """It would be ignored without a word."""
+    twin, other = converted(nn.Linear(6, 6), data(4, 6)), nn.Linear(6, 6)
+    expected = twin(data(4, 6)).numpy()
+    with pytest.raises(ModelError, match="its weight is fixed"):
+        twin.weight = other.weight
+    np.testing.assert_array_equal(twin(data(4, 6)).numpy(), expected)
+
+
+def test_double_precision_after_conversion() -> None:
+    model = converted(nn.Linear(6, 5), data(4, 6))
+    expected = model(data(4, 6))
+    model.to(dtype="float64")
+    assert relative(model(data(4, 6).astype("float64")), expected) <= 1e-5
 
 
 def test_user_attribute_that_shadows_nothing() -> None:

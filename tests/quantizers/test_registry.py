@@ -17,6 +17,7 @@ from quantizers import (
     BaseQuantizer,
     HistQuantizer,
     KLQuantizer,
+    MinMaxQuantizer,
     PerChannelAbsmaxQuantizer,
     quantizer_from_settings,
     register_quantizer,
@@ -34,6 +35,7 @@ UNUSUAL = {
     "mse_guard": False,
     "moving_rate": 0.3,
     "quant_axis": 1,
+    "candidates": [MinMaxQuantizer(5, bins=64)],
 }
 
 
@@ -45,7 +47,8 @@ def test_settings_round_trip(kind):
         assert type(back) is kind
         assert back.settings() == quantizer.settings() == settings
     for key in settings.keys() - {"type"}:
-        assert settings[key] == UNUSUAL[key]
+        expected = [candidate.settings() for candidate in UNUSUAL[key]] if key == "candidates" else UNUSUAL[key]
+        assert settings[key] == expected
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
