@@ -1,6 +1,6 @@
 """Which rule for activation ranges is best on real trained nets?  One calibration per net, every rule on the same statistics.
 
-    python -m benchmarks.bench_algorithms [NET ...]
+python -m benchmarks.bench_algorithms [NET ...]
 """
 
 from __future__ import annotations
@@ -89,5 +89,7 @@ if __name__ == "__main__":
     if why_absent():
         sys.exit(why_absent())
     table = [row for name in sys.argv[1:] or NETS for row in measure(name)]
-    print_table(table, {key: "{:.2f}" for key in ("SQNR dB", "agreement %", "convert CPU s")} | dict.fromkeys(("score", "float score"), "{:.4g}"))
+    print_table(
+        table, dict.fromkeys(("SQNR dB", "agreement %", "convert CPU s"), "{:.2f}") | dict.fromkeys(("score", "float score"), "{:.4g}")
+    )
     write_json("algorithms", table)

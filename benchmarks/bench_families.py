@@ -1,6 +1,6 @@
 """Does every family of `paddle.vision.models` survive quantize, convert, `jit.save` and `jit.load` in a fresh process?
 
-    python -m benchmarks.bench_families [FAMILY ...]
+python -m benchmarks.bench_families [FAMILY ...]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How much smaller is the saved model?
 
-    python -m benchmarks.bench_size
+python -m benchmarks.bench_size
 """
 
 from __future__ import annotations

@@ -100,8 +100,9 @@ class SampleHook:
         where = self.observation.where(self.name, side)
         quantizer.sampled = True
         if isinstance(quantizer, StatisticsQuantizer):
-            items = self.observation.items
-            quantizer.sample_summaries([self.cache.summary(tensor, quantizer, items, where) for tensor in tensors])
+            items, batch = self.observation.items, self.observation.batches - 1
+            summaries = [self.cache.summary(tensor, quantizer, items, where) for tensor in tensors]
+            quantizer.sample_summaries(summaries, batch=batch if batch >= 0 else None)
             return
         for tensor in tensors:
             array = as_float_array(tensor, where=where)

@@ -88,18 +88,19 @@ class ImperativePTQ:
         return model
 
     def _attach(self, model: nn.Layer, observation: Observation, cache: SummaryCache) -> None:
-        found, overridden = 0, []
+        found, overridden, recomputed = 0, [], []
         for name, layer in _quantizable(model):
             if not PTQRegistry.is_supported_layer(layer):
                 if PTQRegistry.overridden_base(layer) is not None:
                     overridden.append(f"{name} ({type(layer).__name__})")
                 continue
+            simulated = PTQRegistry.is_simulated_quant_layer(layer)
+            if simulated and "weight" not in layer._parameters:
+                recomputed.append(name)
+                continue
             config = copy.deepcopy(self._quant_config)
-            simulated = PTQRegistry.is_simulated_quant_layer(layer) and "weight" in layer._parameters
             config.enable_in_act_quantizer = simulated
-            config.enable_out_act_quantizer = (
-                not PTQRegistry.is_simulated_quant_layer(layer) and not PTQRegistry.layer_info(layer).transparent
-            )
+            config.enable_out_act_quantizer = not simulated and not PTQRegistry.layer_info(layer).transparent
             for quantizer, side in (
                 (config.in_act_quantizer, "input"),
                 (config.out_act_quantizer, "output"),
@@ -115,6 +116,11 @@ class ImperativePTQ:
             warn(
                 f"left float, since they have a forward of their own: {', '.join(overridden)}; "
                 "PTQRegistry.register their class to quantize them"
+            )
+        if recomputed:
+            warn(
+                f"left float, since their weight is recomputed in every forward (weight or spectral norm): {', '.join(recomputed)}; "
+                "remove the norm (paddle.nn.utils.remove_weight_norm) to quantize them"
             )
         if not found:
             warn(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear): nothing will be")
@@ -216,13 +222,13 @@ class _Preparation:
 
 
 def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Layer]]:
-    """Leaf layers and their names, each once, without those that are skipped."""
+    """Leaf layers, and others of a supported class, with their names, each once, without those that are skipped."""
     seen = set() if seen is None else seen
     if id(model) in seen or getattr(model, "skip_quant", False) is True:
         return
     seen.add(id(model))
     children = [(name, child) for name, child in model.named_children() if child is not None]
-    if not children:
+    if not children or PTQRegistry.is_supported_layer(model) or PTQRegistry.overridden_base(model) is not None:
         yield prefix, model
     for name, child in children:
         yield from _quantizable(child, f"{prefix}.{name}" if prefix else name, seen)

@@ -39,11 +39,12 @@ class Range:
 
 
 def grid_kind(statistics: TensorStatistics, *, symmetric: bool, nonnegative: bool | None = None) -> GridKind:
-    """The kind of grid for a tensor: ``unsigned`` when it is non-negative, else as ``symmetric`` says.
+    """The kind of grid for a tensor: ``unsigned`` when no negative element was seen, else as ``symmetric`` says.
 
-    ``nonnegative`` is what the model's graph knows; None means: look at the smallest element seen.
+    ``nonnegative`` is what the model's graph knows.  False asks for a signed grid though no negative element was seen; True cannot
+    overrule a negative element: an operation in place may have changed the tensor after what the graph knows.
     """
-    if statistics.low >= 0 if nonnegative is None else nonnegative:
+    if statistics.low >= 0 and nonnegative is not False:
         return "unsigned"
     return "symmetric" if symmetric else "asymmetric"
 

@@ -51,16 +51,17 @@ class TensorStatistics:
         self._sum_low = 0
         self._sum_high = 0
 
-    def add(self, summary: TensorSummary, *, where: str | None = None) -> None:
+    def add(self, summary: TensorSummary, *, where: str | None = None, batch: int | None = None) -> None:
         """Add one batch.
 
-        ``where`` replaces the summary's own name in messages.  Raises ``NonFiniteError`` for NaN or Inf, naming the tensor and the
+        ``where`` replaces the summary's own name in messages, ``batch`` the count of calls of this method: a tensor may be seen
+        several times in one batch.  Raises ``NonFiniteError`` for NaN or Inf, naming the tensor and the
         batch (counted from 0), and ``ConfigError`` when the summary was made with other settings.
         """
         where = summary.where if where is None else where
         if summary.settings != self.settings:
             raise ConfigError(f"{where}: a summary made with {summary.settings} does not fit statistics of {self.settings}")
-        batch = self.batches
+        batch = self.batches if batch is None else batch
         self.batches += 1
         if not summary.finite:
             what = "NaN" if math.isnan(summary.low) or math.isnan(summary.high) else "Inf"

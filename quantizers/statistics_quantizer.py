@@ -77,8 +77,11 @@ class StatisticsQuantizer(BaseQuantizer):
         ]
         self.sample_summaries(summaries)
 
-    def sample_summaries(self, summaries: Iterable[TensorSummary]) -> None:
-        """Add one batch that is already summarised, with this quantizer's ``summary_settings``; raises as `sample_data` does."""
+    def sample_summaries(self, summaries: Iterable[TensorSummary], *, batch: int | None = None) -> None:
+        """Add one batch that is already summarised, with this quantizer's ``summary_settings``; raises as `sample_data` does.
+
+        ``batch``: its number for messages.
+        """
         found = as_tensors(tuple(summaries))
         if not self.statistics:
             settings = self.summary_settings
@@ -90,7 +93,7 @@ class StatisticsQuantizer(BaseQuantizer):
             )
         names = _numbered(self.name, len(found)) if self.name else [summary.where for summary in found]
         for statistics, summary, name in zip(self.statistics, found, names, strict=True):
-            statistics.add(summary, where=name)
+            statistics.add(summary, where=name, batch=batch)
         self.abs_max_vals = [statistics.abs_max for statistics in self.statistics]
 
     def adopt(self: _Self, statistics: Iterable[TensorStatistics]) -> _Self:

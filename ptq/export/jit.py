@@ -9,7 +9,7 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from quantizers.errors import ArtifactError, ExportError
+from quantizers.errors import ArtifactError, CorruptArtifactError, ExportError
 
 from ..messages import last_line
 from .manifest import read_manifest, verify_files
@@ -55,5 +55,9 @@ def load(path: str | os.PathLike[str]) -> nn.Layer:
         CorruptArtifactError: a file is missing, cut short, or not the one that was saved.
     """
     path = os.fspath(path)
-    verify_files(path, read_manifest(path))
+    manifest = read_manifest(path)
+    unlisted = [suffix for suffix in SUFFIXES if suffix not in manifest["files"]]
+    if unlisted:
+        raise CorruptArtifactError(f"{path}: the manifest does not list {' and '.join(unlisted)}; save the model again")
+    verify_files(path, manifest)
     return paddle.jit.load(path)

@@ -15,9 +15,10 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from quantizers.errors import ArtifactError, ConfigError
+from quantizers.errors import ArtifactError, ConfigError, ExportError
 
 from ..hooks import observation_of
+from ..messages import last_line
 from ..modes import eval_mode
 from ..observation import Observation, restore
 from ..registry import PTQRegistry
@@ -42,7 +43,7 @@ def save_artifact(model: nn.Layer, path: str, input_spec: Sequence[Any] | None, 
     folder, name = _checked_path(path)
     spec, arguments = _call_of(model, input_spec)
     with eval_mode(model), paddle.no_grad():
-        expected = _distinct_tensors(model(*arguments))
+        expected = _answer(model, arguments)
         kept = _output_positions(config.pop("output_spec", None), expected)
         if kept is not None:
             config["output_spec"], expected = kept, [expected[position] for position in kept]
@@ -59,6 +60,16 @@ def save_artifact(model: nn.Layer, path: str, input_spec: Sequence[Any] | None, 
         except OSError as error:
             raise ArtifactError(f"{path}: the model cannot be written: {error}") from error
     return SaveReport(path, sizes, difference)
+
+
+def _answer(model: nn.Layer, arguments: Sequence[Any]) -> list[paddle.Tensor]:
+    try:
+        return _distinct_tensors(model(*arguments))
+    except Exception as error:  # the user's code: anything may come out of it
+        shapes = [list(item.shape) for item in paddle.utils.flatten(list(arguments)) if isinstance(item, paddle.Tensor)]
+        raise ExportError(
+            f"{type(model).__name__} fails on inputs of shapes {shapes} ({type(error).__name__}: {last_line(error)}); check input_spec"
+        ) from error
 
 
 def _checked_path(path: str) -> tuple[str, str]:
@@ -182,9 +193,11 @@ def _output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddl
                 f"output_spec: {item!r} is not one of the model's {len(outputs)} outputs; pass positions, 0 to {len(outputs) - 1}"
             )
         positions.append(item)
-    if len(set(positions)) != len(positions) or not positions:
-        raise ConfigError("output_spec must name at least one output, and each at most once")
-    return None if positions == list(range(len(outputs))) else positions
+    if positions == list(range(len(outputs))):
+        return None
+    if len(set(positions)) != len(positions) or not 0 < len(positions) < len(outputs):
+        raise ConfigError("output_spec must name at least one output, each at most once, and all of them only in their own order")
+    return positions
 
 
 def _facts(model: nn.Layer, spec: Sequence[Any]) -> dict[str, Any]:

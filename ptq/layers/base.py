@@ -64,7 +64,7 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
     """
 
     float_class: type[nn.Layer]
-    _view_class: type[nn.Layer]
+    _view_class: Any
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

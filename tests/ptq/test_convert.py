@@ -194,7 +194,6 @@ def test_signed_inputs_have_asymmetric_grids_by_default() -> None:
     assert relative(twin.quantize_input(x), x) <= 0.5 / 255 * 1.2
 
 
-@pytest.mark.xfail(strict=True, reason="quantizers.ranges.grid_kind believes the graph though the data are negative")
 def test_data_wins_over_a_wrong_graph() -> None:
     """Paddle traces ``subtract_`` as if it made a new tensor, so that the graph takes the changed tensor for the ReLU's output."""
 

@@ -264,7 +264,7 @@ class OddNames(nn.Layer):
         super().__init__()
         self.fc = nn.Linear(4, 4)
 
-    def forward(this, x):  # noqa: N805, ANN001
+    def forward(this, x):  # noqa: N805
         return F.relu(this.fc(x))
 
 

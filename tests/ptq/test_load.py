@@ -119,7 +119,6 @@ def test_manifest_entries_of_another_kind(folder: Path, files: Any) -> None:
         ptq.load(folder / "a")
 
 
-@pytest.mark.xfail(strict=True, reason="ptq/export/jit.py: load does not ask that the manifest lists both files")
 def test_a_manifest_that_lists_too_little(folder: Path) -> None:
     """Without this a spoilt parameter file would pass."""
     path = folder / "a.ptq.json"

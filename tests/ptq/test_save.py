@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,14 @@ SPEC = [InputSpec([None, 3, 8, 8], "float32")]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, nn.Layer]]:
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Layer]:
     """A saved model and the model in memory; tests only read them."""
     paddle.seed(0)
     engine = ImperativePTQ()
     prepared = calibrated(small_net(), data(*IMAGE), data(5, 3, 8, 8, seed=1), fuse=True)
     path = tmp_path_factory.mktemp("saved") / "int8" / "model"  # the folder is made
     model = engine.save_quantized_model(prepared, str(path))
-    yield path, model
+    return path, model
 
 
 @pytest.fixture
@@ -206,7 +205,6 @@ def test_output_spec_by_tensor(tmp_path: Path) -> None:
     assert relative(paddle.utils.flatten(ptq.load(tmp_path / "model")(x))[0], model(x)[1]) <= 1e-6
 
 
-@pytest.mark.xfail(strict=True, reason="ptq/export/save.py: Paddle fails on all outputs in another order, and the error blames input_spec")
 @pytest.mark.usefixtures("unchecked")
 def test_output_spec_in_another_order_is_refused_by_its_name(tmp_path: Path) -> None:
     prepared = calibrated(_two_outputs(), data(2, 4))

@@ -217,7 +217,6 @@ def test_tensors_in_a_plain_dict_are_explained(older: Path) -> None:
     _fails(older, ExportError, "register_buffer", converted(WithTable(), data(8, 4)))
 
 
-@pytest.mark.xfail(strict=True, reason="ptq/export/save.py: the model's own error in the run before saving is not named")
 def test_a_model_that_fails_on_the_given_spec(older: Path) -> None:
     _fails(older, ExportError, "check input_spec", input_spec=[InputSpec([None, 5], "float32")])
 

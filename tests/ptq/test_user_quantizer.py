@@ -22,6 +22,7 @@ class LastBatch(BaseQuantizer):
     """The abs-max of the last batch."""
 
     def sample_data(self, layer: Any, tensors: Any) -> None:
+        assert layer is None or isinstance(layer, nn.Layer)
         assert isinstance(tensors, tuple)
         self.abs_max_vals = [float(tensor.abs().max()) for tensor in tensors]
 
@@ -36,7 +37,7 @@ class WithoutSuper(BaseQuantizer):
         self.quant_bits = 6
         self.largest = 0.0
 
-    def sample_data(self, layer: Any, tensors: Any) -> None:
+    def sample_data(self, layer: Any, tensors: Any) -> None:  # noqa: ARG002 - Paddle's signature
         self.largest = max(self.largest, float(tensors[0].abs().max()))
 
     def cal_thresholds(self) -> None:

@@ -17,7 +17,9 @@ def squared_error(x: np.ndarray, quantizer) -> float:
     return float(np.square(x - (levels - int(grid.zero_point)) * np.float64(grid.scale)).mean())
 
 
-@pytest.mark.parametrize("x", [HEAVY_TAIL, np.abs(HEAVY_TAIL), np.sign(HEAVY_TAIL), HEAVY_TAIL[:, :1]], ids=["tail", "positive", "sign", "few"])
+@pytest.mark.parametrize(
+    "x", [HEAVY_TAIL, np.abs(HEAVY_TAIL), np.sign(HEAVY_TAIL), HEAVY_TAIL[:, :1]], ids=["tail", "positive", "sign", "few"]
+)
 def test_alone_it_keeps_the_rule_of_least_squared_error(x):
     auto = AutoQuantizer(max_samples_per_item=None)
     auto.sample_data(None, (x,))
