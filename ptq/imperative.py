@@ -8,6 +8,7 @@ from typing import Any
 
 import paddle
 from paddle import nn
+from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.static import InputSpec
 
 from quantizers import BaseQuantizer
@@ -239,6 +240,16 @@ def _check_model(model: Any) -> None:
         raise ModelError(f"the model must be a paddle.nn.Layer, got {model!r}")
     if not paddle.in_dynamic_mode():
         raise ModelError("static mode is on: call paddle.disable_static() before quantizing a dygraph model")
+    static = [
+        name or type(layer).__name__
+        for name, layer in model.named_sublayers(include_self=True)
+        if isinstance(layer.forward, StaticFunction)
+    ]
+    if static:
+        raise ModelError(
+            f"{', '.join(static[:5])}: forward was turned into a program by paddle.jit.to_static, so hooks would see no data; "
+            "call forward.rollback(), or paddle.jit.enable_to_static(False) before building the model"
+        )
     if is_calibrating(model) or observation_of(model) is not None:
         raise AlreadyQuantizedError("the model was prepared by quantize already; quantize the float model instead")
     twins = [

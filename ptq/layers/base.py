@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections import OrderedDict
-from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,9 @@ from paddle import nn
 from quantizers import QParams
 from quantizers.errors import ModelError
 
-from ..registry import input_argument
+from .subclass import handwritten, new_twin
 
-__all__ = ["QuantizedLayer", "fake_quantize", "new_twin"]
+__all__ = ["QuantizedLayer", "fake_quantize"]
 
 
 def fake_quantize(
@@ -54,8 +52,9 @@ def _tensor(array: Any, dtype: str) -> paddle.Tensor:
 class QuantizedLayer(nn.Layer):  # type: ignore[misc]
     """Mixin that turns a float layer class into its quantized twin.
 
-    The twin runs the float layer's own ``forward`` on a fake-quantized input, with ``weight`` read from integers, so that
-    padding modes, data formats, groups, hooks and the parents' own uses of ``weight`` behave as they did.
+    A twin's ``forward`` runs the float class's own on a fake-quantized input, with ``weight`` read from integers, so that padding
+    modes, data formats, groups, hooks and the parents' own uses of ``weight`` behave as they did.  It calls the float class by name:
+    ``super()`` in a mixin is more than Paddle's tracer can resolve.
 
     Buffers:
         weight_quantized: int8 (int16 above 8 bits), shape of the float weight.
@@ -64,16 +63,6 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
     """
 
     float_class: type[nn.Layer]
-    _view_class: Any
-
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        # a function of its own for every class: when the twin is the whole model, Paddle reads the names of the inputs from it
-        forward = FunctionType(QuantizedLayer.forward.__code__, globals(), "forward")
-        forward.__doc__ = QuantizedLayer.forward.__doc__
-        forward.__signature__ = _signature(cls.float_class)  # type: ignore[attr-defined]
-        cls.forward = forward  # type: ignore[method-assign]
-        cls._view_class = _view_class(cls.float_class)
 
     @classmethod
     def from_float(cls, layer: nn.Layer, input_qparams: QParams, weight_qparams: QParams) -> QuantizedLayer:
@@ -119,67 +108,13 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         """``x`` on the grid of the layer's input."""
         return fake_quantize(x, self.input_scale, self.input_zero_point, self.input_qparams.quant_min, self.input_qparams.quant_max)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The float layer's ``forward`` on the fake-quantized first argument."""
-        forward = self._float_forward()
-        if args:
-            return forward(self.quantize_input(args[0]), *args[1:], **kwargs)
-        name = input_argument(self.float_class)
-        return forward(**{**kwargs, name: self.quantize_input(kwargs[name])})
-
-    def _float_forward(self) -> Any:
-        """The float layer's ``forward``, bound to a view of the twin: the same attributes, and the dequantized weight."""
-        view = self._view_class.__new__(self._view_class)
-        object.__setattr__(view, "__dict__", self.__dict__)
-        # not view.forward: while it traces a model, Paddle keeps the twin's own forward among its attributes
-        return MethodType(self.float_class.forward, view)
-
     def extra_repr(self) -> str:
         """The float layer's settings and the widths of weight and input."""
         return f"{super().extra_repr()}, weight_bits={self._weight_bits}, input_bits={self.input_qparams.num_bits}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # Paddle's tracer keeps functions in _original_funcs, among them some that cannot be pickled
-        return new_twin, (_handwritten(type(self)), self.float_class), {**vars(self), "_original_funcs": OrderedDict()}
-
-
-_subclass_twins: dict[tuple[type, type], type] = {}
-
-
-def _handwritten(twin_class: type) -> type:
-    return twin_class.__mro__[1] if "_made_for" in vars(twin_class) else twin_class
-
-
-def new_twin(twin_class: Any, float_class: type) -> Any:
-    """An empty instance of ``twin_class`` that is also an instance of ``float_class``.
-
-    A user's subclass of a supported layer keeps its own methods and attributes: its twin derives from both.
-    """
-    if not issubclass(twin_class, float_class):
-        key = (twin_class, float_class)
-        if key not in _subclass_twins:
-            namespace = {"_made_for": float_class, "float_class": float_class, "__module__": twin_class.__module__}
-            _subclass_twins[key] = type(f"Quantized{float_class.__name__}", (twin_class, float_class), namespace)
-        twin_class = _subclass_twins[key]
-    return twin_class.__new__(twin_class)
-
-
-def _view_class(float_class: type) -> Any:
-    """A class whose ``forward`` is the float layer's and whose weight is the twin's.
-
-    Called on the twin itself, a user's ``forward`` could not be traced: Paddle turns ``super()`` into ``super(self.__class__, self)``,
-    which would lead back to the twin.  So the view says that its class is the one that defines ``forward``.
-    """
-    defining = next(base for base in float_class.__mro__ if "forward" in vars(base))
-    namespace = {"weight": QuantizedLayer.weight, "__class__": property(lambda _: defining)}
-    return type(float_class.__name__, (float_class,), namespace)
-
-
-def _signature(float_class: type) -> inspect.Signature:
-    """The signature of the class's ``forward``, its first parameter called ``self``: only then Paddle leaves it out."""
-    signature = inspect.signature(float_class.forward)  # type: ignore[attr-defined]
-    first, *others = signature.parameters.values()
-    return signature.replace(parameters=[first.replace(name="self"), *others])
+        return new_twin, (handwritten(type(self)), self.float_class), {**vars(self), "_original_funcs": OrderedDict()}
 
 
 def _shallow_state(layer: nn.Layer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import paddle
 from paddle import nn
 
 from .base import QuantizedLayer
@@ -13,3 +14,7 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):  # type: ignore[misc]
     """`paddle.nn.Linear` with an integer weight and a fake-quantized input."""
 
     float_class = nn.Linear
+
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:  # Paddle's own name for it
+        """As `paddle.nn.Linear`, on the grids of weight and input."""
+        return nn.Linear.forward(self, self.quantize_input(input))
