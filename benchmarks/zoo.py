@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import paddle
 from paddle import nn
 from paddle.vision import models
+from sklearn.datasets import load_sample_images
 
 __all__ = ["FAMILIES", "centred_sqnr", "example", "make"]
 
 # family: how to build a small member, and the side of its square input
 FAMILIES: dict[str, tuple[Callable[[], nn.Layer], int]] = {
     "alexnet": (lambda: models.alexnet(num_classes=50), 224),
-    "densenet121": (lambda: models.densenet121(num_classes=50), 96),
+    "densenet121": (lambda: models.densenet121(num_classes=50), 160),
     "googlenet": (lambda: models.googlenet(num_classes=50), 224),
-    "inception_v3": (lambda: models.inception_v3(num_classes=50), 128),
+    "inception_v3": (lambda: models.inception_v3(num_classes=50), 160),
     "lenet": (lambda: models.LeNet(), 28),
-    "mobilenet_v1": (lambda: models.mobilenet_v1(scale=0.5, num_classes=50), 96),
-    "mobilenet_v2": (lambda: models.mobilenet_v2(scale=0.5, num_classes=50), 96),
-    "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=50), 96),
-    "mobilenet_v3_large": (lambda: models.mobilenet_v3_large(num_classes=50), 96),
-    "resnet18": (lambda: models.resnet18(num_classes=50), 96),
-    "resnext50_32x4d": (lambda: models.resnext50_32x4d(num_classes=50), 96),
-    "shufflenet_v2_x0_5": (lambda: models.shufflenet_v2_x0_5(num_classes=50), 96),
-    "squeezenet1_1": (lambda: models.squeezenet1_1(num_classes=50), 96),
-    "vgg11": (lambda: models.vgg11(num_classes=50), 64),
-    "wide_resnet50_2": (lambda: models.wide_resnet50_2(num_classes=50), 64),
+    "mobilenet_v1": (lambda: models.mobilenet_v1(num_classes=50), 160),
+    "mobilenet_v2": (lambda: models.mobilenet_v2(num_classes=50), 160),
+    "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=50), 160),
+    "mobilenet_v3_large": (lambda: models.mobilenet_v3_large(num_classes=50), 160),
+    "resnet18": (lambda: models.resnet18(num_classes=50), 160),
+    "resnext50_32x4d": (lambda: models.resnext50_32x4d(num_classes=50), 160),
+    "shufflenet_v2_x0_5": (lambda: models.shufflenet_v2_x0_5(num_classes=50), 160),
+    "squeezenet1_1": (lambda: models.squeezenet1_1(num_classes=50), 160),
+    "vgg11": (lambda: models.vgg11(num_classes=50), 160),
+    "wide_resnet50_2": (lambda: models.wide_resnet50_2(num_classes=50), 160),
     "transformer_encoder": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 128), 2), 0),
 }
 BATCH_NORMS = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D)
 
 
+@functools.cache
+def _photographs() -> list[np.ndarray]:
+    return [np.asarray(image) for image in load_sample_images().images]
+
+
 def example(family: str, batch: int = 4, seed: int = 0) -> paddle.Tensor:
-    """A batch of inputs with structure at several scales, so that deep untrained nets tell the samples apart."""
+    """A batch of crops, at several scales, of the two photographs that scikit-learn carries; noise for the transformer.
+
+    Natural pictures differ from each other at every scale, so that even deep untrained nets tell them apart.
+    """
     random = np.random.default_rng(seed)
     side = FAMILIES[family][1]
     if side == 0:
         return paddle.to_tensor(random.standard_normal((batch, 10, 64)).astype("float32"))
-    channels = 1 if family == "lenet" else 3
-    coarse = random.standard_normal((batch, channels, 4, 4)).repeat(-(-side // 4), 2).repeat(-(-side // 4), 3)[:, :, :side, :side]
-    return paddle.to_tensor((coarse + 0.5 * random.standard_normal((batch, channels, side, side))).astype("float32"))
+    crops = []
+    for index in range(batch):
+        photograph = _photographs()[index % 2]
+        height, width = photograph.shape[:2]
+        zoom = int(random.integers(1, max(2, min(height, width) // side + 1)))
+        top, left = (int(random.integers(0, size - side * zoom + 1)) for size in (height, width))
+        crops.append(photograph[top : top + side * zoom : zoom, left : left + side * zoom : zoom].transpose(2, 0, 1))
+    pixels = (np.stack(crops) / 127.5 - 1).astype("float32")
+    return paddle.to_tensor(pixels[:, :1] if family == "lenet" else pixels)
 
 
 def make(family: str) -> nn.Layer:
@@ -54,7 +70,7 @@ def make(family: str) -> nn.Layer:
     for norm in norms:
         norm.training, norm._momentum = True, 0.0
     with paddle.no_grad():
-        model(example(family, batch=8, seed=1))
+        model(example(family, batch=32, seed=1))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.training, norm._momentum = False, momentum
     return model
