@@ -114,7 +114,8 @@ def test_compute_layers_are_quantized_and_batch_norms_folded(name: str) -> None:
     assert all(isinstance(layer, QuantizedLayer) for layer in layers if isinstance(layer, compute))
     assert sum(isinstance(layer, QuantizedLayer) for layer in layers) == sum(isinstance(layer, compute) for layer in net.model.sublayers())
     assert sum(isinstance(layer, QuantizedLayer) for layer in layers) == QUANTIZED[name]
-    assert not any(isinstance(layer, (nn.BatchNorm, nn.BatchNorm2D)) for layer in layers)
+    left = [layer for layer in layers if isinstance(layer, (nn.BatchNorm, nn.BatchNorm2D))]
+    assert len(left) == (1 if name == "ppocr_det" else 0)  # there one follows an addition
 
 
 @pytest.mark.parametrize("name", NAMES)
