@@ -99,7 +99,7 @@ def measure(name: str, rounds: int) -> list[dict[str, Any]]:
     convert, _ = _cpu_seconds(lambda: engine.convert(calibrated))
     their_thresholds, _ = _cpu_seconds(lambda: theirs_thresholds(theirs))
     ours = {"thresholds CPU s": thresholds, "convert CPU s": convert, "grids": len(quantizers)}
-    rest = {"ours": ours, "built-in": {"thresholds CPU s": their_thresholds, "convert CPU s": float("nan"), "grids": 0}}
+    rest = {"ours": ours, "built-in": {"thresholds CPU s": their_thresholds, "convert CPU s": None, "grids": None}}
     rows = []
     for kind in ("ours", "built-in"):
         ratios = np.array(times[kind]) / np.array(times["plain"])
@@ -153,7 +153,8 @@ def main() -> None:
         return
     rows = [row for name in MODELS for row in measure(name, options.rounds)]
     formats = dict.fromkeys(("forward ratio", "spread", "thresholds CPU s", "convert CPU s"), "{:.2f}")
-    print_table(rows, {**formats, "extra MB": "{:.0f}", "extra MB, range x5000": "{:.0f}"})
+    shown = [{key: float("nan") if value is None else value for key, value in row.items()} for row in rows]
+    print_table(shown, {**formats, "extra MB": "{:.0f}", "extra MB, range x5000": "{:.0f}"})
     write_json("calibration", rows)
 
 

@@ -166,6 +166,8 @@ def _check_arguments(loader: Any, max_batches: Any, input_fn: Any) -> None:
         raise ConfigError(f"max_batches must be a positive int or None, got {max_batches!r}")
     if input_fn is not None and not callable(input_fn):
         raise ConfigError(f"input_fn must be a function of one batch, got {input_fn!r}")
+    if isinstance(loader, paddle.io.Dataset) and not isinstance(loader, paddle.io.IterableDataset):
+        raise ConfigError("loader is a Dataset, whose samples have no batch dimension; pass paddle.io.DataLoader(dataset, batch_size=...)")
     if isinstance(loader, (paddle.Tensor, str, bytes)) or not (hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")):
         raise ConfigError(f"loader must be an iterable of batches, got {type(loader).__name__}; put a single batch into a list")
 

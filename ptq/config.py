@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from quantizers import BaseQuantizer, KLQuantizer, PerChannelAbsmaxQuantizer
+from quantizers import BaseQuantizer, KLQuantizer, PerChannelAbsmaxQuantizer, PerChannelQuantizer
 from quantizers.errors import ConfigError
 
 __all__ = ["PLACEMENTS", "PTQConfig", "default_ptq_config"]
@@ -43,6 +43,8 @@ class PTQConfig:
         weight_quantizer = PerChannelAbsmaxQuantizer() if weight_quantizer is None else weight_quantizer
         for role, quantizer in (("activation_quantizer", activation_quantizer), ("weight_quantizer", weight_quantizer)):
             check_quantizer(role, quantizer)
+        if isinstance(activation_quantizer, PerChannelQuantizer):
+            raise ConfigError(f"{type(activation_quantizer).__name__} is for weights: an activation needs one range, not one per channel")
         if placement not in PLACEMENTS:
             raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
         self.in_act_quantizer = copy.deepcopy(activation_quantizer)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from paddle import nn
 
 from quantizers import AutoQuantizer, BaseQuantizer, QParams, StatisticsQuantizer
-from quantizers.errors import ConfigError, ModelError, NoCalibrationDataError
+from quantizers.errors import ConfigError, FuseError, ModelError, NoCalibrationDataError, NonFiniteError
 
 from .config import PTQConfig, check_quantizer
-from .hooks import observation_of, remove_hooks
+from .hooks import batch_hook_of, observation_of, remove_hooks
 from .layers import QuantizedLayer
 from .messages import warn
 from .passes.choose_ranges import RangeChoice
@@ -35,6 +35,7 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
         if isinstance(getattr(layer, "_quant_config", None), PTQConfig)
     }
     _check_data(model, configured)
+    _check_prepared(model)
     configs = {name: _with_quantizers(layer._quant_config, activation_quantizer, weight_quantizer) for name, layer in configured.items()}
     reached = [name for name, config in configs.items() if config.enable_in_act_quantizer and has_data(config.in_act_quantizer)]
     choice = _range_choice(model, {name: configs[name] for name in reached})
@@ -78,12 +79,14 @@ def _range_choice(model: nn.Layer, configs: Mapping[str, PTQConfig]) -> RangeCho
 
 def make_twin(layer: nn.Layer, config: PTQConfig) -> QuantizedLayer:
     """The quantized twin of one layer, by the quantizers of its config."""
+    if config.in_act_quantizer.refused:
+        raise NonFiniteError(config.in_act_quantizer.refused)
     config.in_act_quantizer.cal_thresholds()
     config.wt_quantizer.reset()
     config.wt_quantizer.sample_data(layer, (layer.weight,))
     config.wt_quantizer.cal_thresholds()
     twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(  # type: ignore[attr-defined]
-        layer, _only(config.in_act_quantizer), _only(config.wt_quantizer)
+        layer, _input_grid(config.in_act_quantizer), _only(config.wt_quantizer)
     )
     return twin
 
@@ -91,6 +94,13 @@ def make_twin(layer: nn.Layer, config: PTQConfig) -> QuantizedLayer:
 def has_data(quantizer: BaseQuantizer) -> bool:
     """Whether calibration data reached the quantizer."""
     return quantizer.sampled or bool(getattr(quantizer, "statistics", None))
+
+
+def _input_grid(quantizer: BaseQuantizer) -> QParams:
+    grid = _only(quantizer)
+    if grid.scale.ndim:
+        raise ConfigError(f"{quantizer.where()}: {type(quantizer).__name__} gives a range per channel; an input needs one range")
+    return grid
 
 
 def _only(quantizer: BaseQuantizer) -> QParams:
@@ -103,7 +113,8 @@ def _only(quantizer: BaseQuantizer) -> QParams:
 
 def _with_quantizers(config: PTQConfig, activation: BaseQuantizer | None, weight: BaseQuantizer | None) -> PTQConfig:
     """A copy of the config, its rules replaced and its statistics kept."""
-    config = copy.copy(config)
+    # copies of the quantizers too: an error later on must leave the calibrated model as it was
+    config = copy.deepcopy(config)
     if activation is not None:
         config.in_act_quantizer = adopt(activation, config.in_act_quantizer)
         config.out_act_quantizer = adopt(activation, config.out_act_quantizer)
@@ -123,6 +134,16 @@ def adopt(rule: BaseQuantizer, calibrated: BaseQuantizer) -> BaseQuantizer:
     rule.name, rule.nonnegative = calibrated.name, calibrated.nonnegative
     rule.adopt(calibrated.statistics)
     return rule
+
+
+def _check_prepared(model: nn.Layer) -> None:
+    hook = batch_hook_of(model)
+    if hook is None or hook.prepare is None:
+        return
+    missing = "the model itself was never called, only parts of it or its forward, so it could not be traced"
+    if getattr(hook.prepare, "fuse", False):
+        raise FuseError(f"{missing} and its batch norms are not folded; call the model, or pass input_spec or fuse_list to quantize")
+    warn(f"{missing}; pass input_spec to quantize to have it traced at once")
 
 
 def _check_data(model: nn.Layer, configured: dict[str, nn.Layer]) -> None:

@@ -28,6 +28,8 @@ ACTIVATION_OPS = frozenset(
     for name in ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "swish", "silu", "gelu", "sigmoid", "tanh", "elu")
     for inplace in ("", "_")
 )
+# Activations of nn.BatchNorm(act=...) that need an argument which Paddle's tracer does not give: it reads past the end and crashes.
+FATAL_ACTIVATIONS = ("elu", "leaky_relu")
 NONNEGATIVE_OPS = frozenset(
     f"pd_op.{name}{inplace}"
     for name in ("relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "abs", "square", "exp")
@@ -198,6 +200,11 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
     Raises:
         TraceError: Paddle cannot turn the model into a program.
     """
+    fatal = [name for name, layer in model.named_sublayers() if isinstance(layer, nn.BatchNorm) and layer._act in FATAL_ACTIVATIONS]
+    if fatal:
+        raise TraceError(
+            f"{', '.join(fatal)}: Paddle's tracer ends the process on a batch norm with act={' or '.join(FATAL_ACTIVATIONS)!r}"
+        )
     calls: list[tuple[str, list[Any], list[Any]]] = []
     with eval_mode(model), _site_hooks(model, calls):
         traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,12 +20,14 @@ from .registry import input_argument
 __all__ = ["BatchHook", "attach_batch_hook", "attach_sample_hook", "batch_hook_of", "is_calibrating", "observation_of", "remove_hooks"]
 
 _OBSERVATION = "_ptq_observation"
+_PREPARING = threading.RLock()  # Paddle's tracer is one for the whole process
 
 
 class SummaryCache:
     """Summaries of the current batch's tensors: an output that is the next layer's input is scanned once."""
 
     def __init__(self) -> None:
+        self.is_open = False
         self._entries: dict[tuple[int, SummarySettings], tuple[Any, int, TensorSummary]] = {}
 
     def __deepcopy__(self, memo: Any) -> SummaryCache:
@@ -34,14 +37,15 @@ class SummaryCache:
         return SummaryCache, ()
 
     def clear(self) -> None:
-        """Forgets the last batch."""
+        """Forgets the last batch; before the first one nothing is kept, for then nobody would clear it."""
+        self.is_open = True
         self._entries.clear()
 
     def summary(self, tensor: paddle.Tensor, quantizer: StatisticsQuantizer, items: int | None, where: str) -> TensorSummary:
         """The tensor's summary with the quantizer's settings; scanned again when the tensor was changed in place."""
         settings = quantizer.summary_settings
         key = (id(tensor), settings)
-        entry = self._entries.get(key)
+        entry = self._entries.get(key) if self.is_open else None
         if entry is not None and entry[0]() is tensor and entry[1] == tensor.inplace_version:
             return entry[2]
         summary = TensorSummary.of(tensor, items=items, bins=settings.bins, max_samples_per_item=settings.max_samples_per_item, where=where)
@@ -67,13 +71,10 @@ class BatchHook:
 
     def prepare_model(self, model: nn.Layer) -> None:
         """Runs, once, what waits for the shapes of the first batch; the observation knows them."""
-        if self.prepare is not None:
-            prepare, self.prepare = self.prepare, None
-            try:
-                prepare(model, self.observation)
-            except BaseException:
-                self.prepare = prepare
-                raise
+        with _PREPARING:
+            if self.prepare is not None:
+                self.prepare(model, self.observation)
+                self.prepare = None
 
 
 class SampleHook:
@@ -94,7 +95,8 @@ class SampleHook:
             self._sample(layer, config.in_act_quantizer, (tensor,), "input")
         if config.enable_out_act_quantizer:
             outputs = tuple(item for item in paddle.utils.flatten(output) if isinstance(item, paddle.Tensor) and item.is_floating_point())
-            self._sample(layer, config.out_act_quantizer, outputs, "output")
+            if outputs:
+                self._sample(layer, config.out_act_quantizer, outputs, "output")
 
     def _sample(self, layer: nn.Layer, quantizer: BaseQuantizer, tensors: Sequence[paddle.Tensor], side: str) -> None:
         where = self.observation.where(self.name, side)
@@ -107,7 +109,8 @@ class SampleHook:
         for tensor in tensors:
             array = as_float_array(tensor, where=where)
             if not (np.isfinite(array.min()) and np.isfinite(array.max())):
-                raise NonFiniteError(f"{where}: the tensor holds NaN or Inf; remove the sample, or look for the layer that overflows")
+                quantizer.refused = f"{where}: the tensor holds NaN or Inf; fix the data or the model, then calibrate again from the start"
+                raise NonFiniteError(quantizer.refused)
         quantizer.sample_data(layer, tuple(tensors))
 
 

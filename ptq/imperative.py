@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from .graph import Graph, trace
 from .hooks import SummaryCache, attach_batch_hook, attach_sample_hook, is_calibrating, observation_of
 from .messages import warn
 from .observation import Observation
-from .passes.fuse import fuse_named, fuse_traced
+from .passes.fuse import check_folded, fuse_named, fuse_traced
 from .registry import PTQRegistry
 
 __all__ = ["ImperativePTQ"]
@@ -54,7 +55,8 @@ class ImperativePTQ:
         """Prepares a model for calibration: every supported leaf layer gets a config of its own and one forward post-hook.
 
         Args:
-            model: a model in dynamic mode.  A layer with ``skip_quant = True`` is left alone, with all below it.
+            model: a model in dynamic mode.  A layer with ``skip_quant = True`` stays float, with all below it; its
+                batch norm is folded all the same.
             inplace: prepare ``model`` itself rather than a copy.
             fuse: fold batch norms into the layers before them.  The returned model is then in eval mode.
             fuse_list: names to fuse, e.g. ``[["conv1", "bn1"]]``; without it they are found in the traced graph.
@@ -77,14 +79,16 @@ class ImperativePTQ:
             model = copy.deepcopy(model)
         if fuse:
             model.eval()
-        activated = fuse_named(model, fuse_list) if fuse_list is not None else set()
+        specs = None if input_spec is None else _as_specs(input_spec)
+        prepare = _Preparation(fuse)
+        if fuse_list is not None:
+            prepare.fuse_by_name(model, fuse_list, specs)
         observation, cache = Observation(), SummaryCache()
-        prepare = _Preparation(fuse=fuse and fuse_list is None, activated=activated)
-        if input_spec is not None:
-            prepare(model, observation, _as_specs(input_spec))
+        if specs is not None:
+            prepare(model, observation, specs)
         self._attach(model, observation, cache)
-        attach_batch_hook(model, observation, cache, None if input_spec is not None else prepare)
-        if input_spec is not None:
+        attach_batch_hook(model, observation, cache, None if specs is not None else prepare)
+        if specs is not None:
             prepare.place(model, observation)
         return model
 
@@ -150,6 +154,7 @@ class ImperativePTQ:
             NoCalibrationDataError: no data reached any layer.
             NonFiniteError: a tensor held NaN or Inf, or a weight does.
         """
+        _check_dynamic_mode()
         if not isinstance(model, nn.Layer) or not is_calibrating(model):
             raise ModelError("convert needs a model prepared with ImperativePTQ.quantize that is not converted yet")
         if not inplace:
@@ -177,6 +182,7 @@ class ImperativePTQ:
         """
         if not isinstance(model, nn.Layer):
             raise ModelError(f"save_quantized_model needs a paddle.nn.Layer, got {model!r}")
+        _check_dynamic_mode()
         if is_calibrating(model):
             model = self.convert(model)
         elif not any(PTQRegistry.is_quantized_layer(layer) for layer in model.sublayers(include_self=True)):
@@ -188,9 +194,19 @@ class ImperativePTQ:
 class _Preparation:
     """What waits for the first batch: trace the model, fold batch norms, decide which outputs need no grid."""
 
-    def __init__(self, fuse: bool, activated: set[str]) -> None:
-        self.fuse = fuse
-        self.activated = activated
+    def __init__(self, fuse: bool) -> None:
+        self.fuse = fuse  # by the graph, unless the names are given
+        self.activated: set[str] = set()
+        self.folded: list[tuple[str, str]] = []
+
+    def fuse_by_name(self, model: nn.Layer, fuse_list: Sequence[Sequence[str]], specs: Sequence[Any] | None) -> None:
+        """Folds what the list names at once; it is held against the dataflow now where the inputs are known, else later."""
+        graph = None
+        if specs is not None:
+            with contextlib.suppress(TraceError):  # the trace that follows warns of it
+                graph = trace(model, specs)
+        self.activated, self.folded = fuse_named(model, fuse_list, graph)
+        self.fuse = False
 
     def __call__(self, model: nn.Layer, observation: Observation, specs: Sequence[Any] | None = None) -> None:
         args, kwargs = (tuple(specs), {}) if specs is not None else observation.input_spec or ((), {})
@@ -201,6 +217,8 @@ class _Preparation:
                 raise TraceError(f"{error}; pass fuse_list, or fuse=False") from error
             observation.untraced = str(error)
             warn(f"{error}. Without it the engine cannot know which outputs feed an activation")
+        if observation.graph is not None:
+            check_folded(self.folded, observation.graph)
         if self.fuse and observation.graph is not None:
             for _, norm in fuse_traced(model, observation.graph):
                 self.activated.discard(norm)
@@ -216,8 +234,8 @@ class _Preparation:
                 continue
             if name in self.activated or (graph is not None and graph.is_followed_by_activation(name)):
                 config.enable_out_act_quantizer = False
-            if graph is not None and graph.has_nonnegative_input(name):
-                config.in_act_quantizer.nonnegative = True
+            if graph is not None:
+                config.in_act_quantizer.nonnegative = graph.has_nonnegative_input(name)
             if PTQRegistry.layer_info(layer).nonnegative:
                 config.out_act_quantizer.nonnegative = True
 
@@ -235,11 +253,17 @@ def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None
         yield from _quantizable(child, f"{prefix}.{name}" if prefix else name, seen)
 
 
+def _check_dynamic_mode() -> None:
+    if not paddle.in_dynamic_mode():
+        raise ModelError("static mode is on: call paddle.disable_static() before quantizing a dygraph model")
+
+
 def _check_model(model: Any) -> None:
     if not isinstance(model, nn.Layer):
         raise ModelError(f"the model must be a paddle.nn.Layer, got {model!r}")
-    if not paddle.in_dynamic_mode():
-        raise ModelError("static mode is on: call paddle.disable_static() before quantizing a dygraph model")
+    if isinstance(model, paddle.DataParallel):
+        raise ModelError("the model is wrapped in paddle.DataParallel: quantize what it wraps, model._layers")
+    _check_dynamic_mode()
     static = [
         name or type(layer).__name__
         for name, layer in model.named_sublayers(include_self=True)

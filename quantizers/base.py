@@ -25,7 +25,8 @@ class BaseQuantizer:
 
     Attributes that the engine may set: ``name`` (where the tensor is, for messages), ``quant_axis`` (channel axis),
     ``is_weight`` (a symmetric grid without its most negative integer), ``nonnegative`` (what the model's graph knows about the
-    sign; None: look at the data), ``sampled`` (calibration data was handed to ``sample_data``).
+    sign; None: look at the data), ``sampled`` (calibration data was handed to ``sample_data``),
+    ``refused`` (why a batch was not, in which case there must be no thresholds).
     """
 
     name: str = ""
@@ -33,6 +34,7 @@ class BaseQuantizer:
     is_weight: bool = False
     nonnegative: bool | None = None
     sampled: bool = False
+    refused: str = ""
 
     _quant_bits: int = 8
     _setting_names: ClassVar[tuple[str, ...]] = ("quant_bits",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from quantizers.errors import ArtifactError, CorruptArtifactError, ExportError
+from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError, ExportError
 
 from ..messages import last_line
 from .manifest import read_manifest, verify_files
@@ -31,15 +32,19 @@ def write_jit(model: nn.Layer, prefix: str, input_spec: Sequence[Any], **config:
     except OSError as error:
         raise ArtifactError(f"{prefix}: the model cannot be written: {error}") from error
     except Exception as error:  # tracing runs the user's code: anything may come out of it
-        advice = (
-            "register tensors that it keeps in plain lists or dicts with register_buffer"
-            if isinstance(error, KeyError)
-            else "check input_spec"
-        )
+        advice = _advice(model, error)
         raise ExportError(f"{type(model).__name__} cannot be saved ({type(error).__name__}: {last_line(error)}); {advice}") from error
     missing = [suffix for suffix in SUFFIXES if not os.path.isfile(prefix + suffix)]
     if missing:
         raise ExportError(f"Paddle wrote no {' and '.join(missing)} for {type(model).__name__}; is FLAGS_enable_pir_api off?")
+
+
+def _advice(model: nn.Layer, error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return "register tensors that it keeps in plain lists or dicts with register_buffer"
+    if "self" not in inspect.signature(type(model).forward).parameters:
+        return "name the first parameter of its forward 'self': Paddle's tracer looks for that name"
+    return "check input_spec"
 
 
 def load(path: str | os.PathLike[str]) -> nn.Layer:
@@ -54,10 +59,15 @@ def load(path: str | os.PathLike[str]) -> nn.Layer:
         ArtifactError: there is no such artifact.
         CorruptArtifactError: a file is missing, cut short, or not the one that was saved.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ConfigError(f"path must be the prefix that the model was saved under, got {path!r}")
     path = os.fspath(path)
     manifest = read_manifest(path)
     unlisted = [suffix for suffix in SUFFIXES if suffix not in manifest["files"]]
     if unlisted:
         raise CorruptArtifactError(f"{path}: the manifest does not list {' and '.join(unlisted)}; save the model again")
     verify_files(path, manifest)
-    return paddle.jit.load(path)
+    try:
+        return paddle.jit.load(path)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise CorruptArtifactError(f"{path} cannot be loaded ({type(error).__name__}: {last_line(error)}); save the model again") from error

@@ -73,6 +73,8 @@ def _answer(model: nn.Layer, arguments: Sequence[Any]) -> list[paddle.Tensor]:
 
 
 def _checked_path(path: str) -> tuple[str, str]:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ConfigError(f"path must be a prefix such as 'int8/model', got {path!r}")
     is_prefix = os.path.basename(os.fspath(path)) not in ("", ".", "..")
     folder, name = os.path.split(os.path.abspath(os.fspath(path))) if is_prefix else ("", "")
     if not name:
@@ -110,7 +112,7 @@ def _call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[An
     specs = list(input_spec)
     if calibrated is not None and _fits(specs, calibrated[1]):
         return specs, calibrated[1]
-    return specs, [_example(item) for item in specs]
+    return specs, _examples(specs)
 
 
 def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[Any], list[Any]] | None:
@@ -183,21 +185,27 @@ def _output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddl
     """Positions of the outputs to keep; ``None`` keeps all."""
     if output_spec is None:
         return None
-    positions = []
-    for item in output_spec:
-        if isinstance(item, paddle.Tensor):
-            same = [i for i, output in enumerate(outputs) if output.shape == item.shape and largest_difference(item, output) < 1e-3]
-            item = same[0] if len(same) == 1 else None
-        if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item < len(outputs):
-            raise ConfigError(
-                f"output_spec: {item!r} is not one of the model's {len(outputs)} outputs; pass positions, 0 to {len(outputs) - 1}"
-            )
-        positions.append(item)
+    if not isinstance(output_spec, (list, tuple)):
+        raise ConfigError(f"output_spec must be a list of positions or output tensors, got {output_spec!r}")
+    positions = [_output_position(item, outputs) for item in output_spec]
     if positions == list(range(len(outputs))):
         return None
     if len(set(positions)) != len(positions) or not 0 < len(positions) < len(outputs):
         raise ConfigError("output_spec must name at least one output, each at most once, and all of them only in their own order")
     return positions
+
+
+def _output_position(item: Any, outputs: Sequence[paddle.Tensor]) -> int:
+    """Position of one output, given by its number or as what the model answers to the first calibration batch."""
+    if isinstance(item, paddle.Tensor):
+        found = [i for i, output in enumerate(outputs) if output.shape == item.shape and largest_difference(item, output) < 1e-3]
+    else:
+        is_number = isinstance(item, (int, np.integer)) and not isinstance(item, bool)
+        found = [int(item)] if is_number and 0 <= item < len(outputs) else []
+    if len(found) != 1:
+        shown = f"a tensor of shape {list(item.shape)}" if isinstance(item, paddle.Tensor) else repr(item)
+        raise ConfigError(f"output_spec: {shown} is not one of the model's {len(outputs)} outputs; pass positions, 0 to {len(outputs) - 1}")
+    return found[0]
 
 
 def _facts(model: nn.Layer, spec: Sequence[Any]) -> dict[str, Any]:

@@ -18,9 +18,7 @@ from .subclass import handwritten, new_twin
 __all__ = ["QuantizedLayer", "fake_quantize"]
 
 
-def fake_quantize(
-    x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor | None, quant_min: int, quant_max: int
-) -> paddle.Tensor:
+def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor, quant_min: int, quant_max: int) -> paddle.Tensor:
     """Rounds ``x`` to an integer grid and back, in plain float32 operations.
 
     Quantize and dequantize operators are avoided on purpose: Paddle 3 computes the wrong one of the two in saved programs.
@@ -28,7 +26,7 @@ def fake_quantize(
 
     Args:
         x: floating-point tensor of any shape.
-        scale, zero_point: float32 tensors of shape []; no zero point means zero.
+        scale, zero_point: float32 tensors of shape [].
         quant_min, quant_max: bounds of the integer grid.
 
     Returns:
@@ -37,11 +35,7 @@ def fake_quantize(
     dtype = x.dtype
     if dtype != paddle.float32:
         x = x.astype("float32")
-    x = paddle.round(x / scale)
-    if zero_point is None:
-        x = paddle.clip(x, quant_min, quant_max) * scale
-    else:
-        x = (paddle.clip(x + zero_point, quant_min, quant_max) - zero_point) * scale
+    x = (paddle.clip(paddle.round(x / scale) + zero_point, quant_min, quant_max) - zero_point) * scale
     return x if dtype == paddle.float32 else x.astype(dtype)
 
 
@@ -59,7 +53,7 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
     Buffers:
         weight_quantized: int8 (int16 above 8 bits), shape of the float weight.
         weight_scale: float32, broadcastable to the weight.
-        input_scale, input_zero_point: float32, shape [].
+        input_scale, input_zero_point: float32, shape []; the zero point is that of the grid's unsigned form.
     """
 
     float_class: type[nn.Layer]
@@ -87,11 +81,14 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         self.register_buffer("weight_scale", _tensor(scale, "float32"))
 
     def set_input_grid(self, qparams: QParams) -> None:
-        """Quantizes the input with another grid from now on."""
+        """Quantizes the input with another grid from now on.
+
+        Every grid is kept in its unsigned form, integers from 0 up, so that two twins of equal width differ in nothing but
+        buffers: a `state_dict` of one makes the other answer alike.
+        """
         self.input_qparams = qparams
         self.register_buffer("input_scale", _tensor(qparams.scale, "float32"))
-        has_zero_point = bool(np.any(qparams.zero_point))
-        self.register_buffer("input_zero_point", _tensor(qparams.zero_point, "float32") if has_zero_point else None)
+        self.register_buffer("input_zero_point", _tensor(qparams.zero_point - qparams.quant_min, "float32"))
 
     @property
     def weight(self) -> paddle.Tensor:
@@ -106,7 +103,7 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
 
     def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
         """``x`` on the grid of the layer's input."""
-        return fake_quantize(x, self.input_scale, self.input_zero_point, self.input_qparams.quant_min, self.input_qparams.quant_max)
+        return fake_quantize(x, self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
 
     def extra_repr(self) -> str:
         """The float layer's settings and the widths of weight and input."""

@@ -14,12 +14,13 @@ from ..registry import PTQRegistry
 from .fold_batch_norm import activation_of, fold_batch_norm, is_batch_norm, is_channel_last, why_not_foldable
 from .replace import replace_layers
 
-__all__ = ["fuse_named", "fuse_traced"]
+__all__ = ["check_folded", "fuse_named", "fuse_traced"]
 
+NOT_ALONE = "the batch norm does not take exactly what the layer before it computes, at every use of the two"
 PATTERNS = "[compute, batch norm], [compute, batch norm, activation], [compute, activation] and [batch norm, activation]"
 
 
-def fuse_named(model: nn.Layer, fuse_list: Sequence[Sequence[str]]) -> set[str]:
+def fuse_named(model: nn.Layer, fuse_list: Sequence[Sequence[str]], graph: Graph | None = None) -> tuple[set[str], list[tuple[str, str]]]:
     """Fuses the layers named in ``fuse_list``, in place.
 
     A batch norm is folded into the compute layer before it; an activation stays where it is, since runtimes merge it with the
@@ -28,12 +29,14 @@ def fuse_named(model: nn.Layer, fuse_list: Sequence[Sequence[str]]) -> set[str]:
     Args:
         model: changed in place.
         fuse_list: lists of sublayer names, e.g. ``[["conv1", "bn1"], ["conv2", "bn2", "relu2"]]``.
+        graph: the model's dataflow, to hold the list against; without it, `check_folded` must be called once there is one.
 
     Returns:
-        Names of the layers whose output goes straight to an activation.
+        Names of the layers whose output goes straight to an activation, and the pairs that were folded.
 
     Raises:
-        FuseError: a name does not exist, is listed twice, or a group is not one of the patterns that can be fused.
+        FuseError: a name does not exist, is listed twice, a group is not one of the patterns that can be fused, or the graph
+            shows that the batch norm does not take all that the layer before it computes.
     """
     layers = dict(model.named_sublayers(remove_duplicate=False))  # a layer can be named by any of its names
     first_names = {id(layer): name for name, layer in model.named_sublayers()}
@@ -54,13 +57,28 @@ def fuse_named(model: nn.Layer, fuse_list: Sequence[Sequence[str]]) -> set[str]:
             reason = why_not_foldable(layers[names[0]], layers[names[1]])
             if reason:
                 raise FuseError(f"fuse_list: {names} cannot be fused: {reason}")
+            if graph is not None and not (graph.sole_reader(names[0]) == names[1] and graph.has_private_parameters(names[0])):
+                raise FuseError(f"fuse_list: {names} cannot be fused: {NOT_ALONE}")
             pairs.append((names[0], names[1]))
         elif kinds not in (["compute", "activation"], ["batch norm", "activation"]):
             raise FuseError(f"fuse_list: {names} is {kinds}; what can be fused is {PATTERNS}")
         if kinds[-1] == "activation":
             activated.update(names[:-1])
     _fold(model, layers, pairs)
-    return activated
+    return activated, pairs
+
+
+def check_folded(pairs: Sequence[tuple[str, str]], graph: Graph) -> None:
+    """Holds pairs that were folded by name against the graph of the folded model.
+
+    Raises:
+        FuseError: somewhere the batch norm took another tensor than the layer's output, so that folding changed the model.
+    """
+    for name, norm in pairs:
+        given = sorted(value for site in graph.sites_of(name) for value in site.outputs)
+        taken = sorted(value for site in graph.sites_of(norm) for value in site.inputs[:1])
+        if given != taken:
+            raise FuseError(f"fuse_list: ['{name}', '{norm}'] should not have been fused: {NOT_ALONE}; quantize the float model again")
 
 
 def fuse_traced(model: nn.Layer, graph: Graph) -> list[tuple[str, str]]:

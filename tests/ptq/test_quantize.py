@@ -13,7 +13,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ptq import ImperativePTQ
-from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, NonFiniteError, QuantizationWarning
+from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, NonFiniteError, QuantizationWarning, TraceError
 
 
 def _hooks(model: nn.Layer) -> dict[str, int]:
@@ -307,8 +307,11 @@ def test_only_a_part_is_called() -> None:
     """Calling a sublayer of the prepared model calibrates it too; then nothing is traced."""
     prepared = ImperativePTQ(absmax()).quantize(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)))
     prepared[1](paddle.ones([1, 3]))
-    with pytest.warns(QuantizationWarning, match=r"no calibration data reached them: 0"):
+    with pytest.warns(QuantizationWarning) as warned:
         converted = ImperativePTQ().convert(prepared)
+    messages = " ".join(str(warning.message) for warning in warned)
+    assert "no calibration data reached them: 0" in messages
+    assert "never called" in messages
     assert type(converted[0]) is nn.Linear
     assert type(converted[1]) is not nn.Linear
 
@@ -325,3 +328,15 @@ def test_integer_outputs_and_several_outputs() -> None:
     model = Net(lambda net, x: net.pool(net.conv(x)), conv=nn.Conv2D(3, 2, 3), pool=nn.MaxPool2D(2, return_mask=True))
     prepared = quietly(lambda: calibrated(model, data(2, 3, 8, 8)))
     assert len(prepared.pool._quant_config.out_act_quantizer.abs_max_vals) == 1
+
+
+def test_a_data_parallel_model_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match="_layers"):
+        ImperativePTQ().quantize(paddle.DataParallel(nn.Linear(3, 2)))
+
+
+@pytest.mark.parametrize("act", ["leaky_relu", "elu"])
+def test_what_would_crash_the_tracer_is_not_traced(act: str) -> None:
+    model = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm(4, act=act))
+    with pytest.raises(TraceError, match=r"1: .*ends the process"):
+        ImperativePTQ().quantize(model, fuse=True, input_spec=[InputSpec([None, 3, 8, 8], "float32")])

@@ -350,3 +350,18 @@ def test_a_calibrated_model_whose_saving_fails_is_converted_all_the_same(tmp_pat
     monkeypatch.undo()
     ImperativePTQ().save_quantized_model(prepared, str(tmp_path / "model"))
     assert len(os.listdir(tmp_path)) == 3
+
+
+class Nameless(nn.Layer):
+    """Its forward calls itself by another name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(this, x: paddle.Tensor) -> paddle.Tensor:  # noqa: N805
+        return this.fc(x)
+
+
+def test_a_forward_without_self_is_explained(older: Path) -> None:
+    _fails(older, ExportError, "'self'", converted(Nameless(), data(8, 4)))

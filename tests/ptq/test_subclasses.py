@@ -194,6 +194,17 @@ def test_own_forward_is_traced_like_that_of_the_float_layer(registered: Any, tmp
         assert relative(loaded(x), twin(x)) <= 1e-6
 
 
+@pytest.mark.parametrize("kind", [ScaledConv, StandardizedConv])
+def test_registered_subclass_inside_a_model_is_saved(kind: type, registered: Any, tmp_path: Path) -> None:
+    """While it traces, Paddle keeps a layer's forward among the layer's own attributes."""
+    registered(kind)
+    model = converted(nn.Sequential(kind(3, 4, 3), nn.ReLU()), data(2, 3, 8, 8))
+    assert isinstance(model[0], QuantizedConv2D)
+    paddle.jit.save(model, str(tmp_path / "model"), input_spec=[InputSpec([None, 3, 8, 8], "float32")])
+    x = data(3, 3, 8, 8, seed=1)
+    assert relative(paddle.jit.load(str(tmp_path / "model"))(x), model(x)) <= 1e-6
+
+
 def test_state_that_the_forward_keeps(registered: Any) -> None:
     class Counting(nn.Linear):
         calls = 0

@@ -59,7 +59,7 @@ def test_state_dict_keys_of_what_is_not_the_weight_stay(case: TwinCase) -> None:
     kept = [key for key in layer.state_dict() if key != "weight"]
     assert kept == ["bias", "user_buffer"]
     assert [key for key in twin.state_dict() if key in kept] == kept
-    assert set(twin.state_dict()) - set(kept) == {"weight_quantized", "weight_scale", "input_scale"}
+    assert set(twin.state_dict()) - set(kept) == {"weight_quantized", "weight_scale", "input_scale", "input_zero_point"}
     np.testing.assert_array_equal(twin.bias.numpy(), layer.bias.numpy())
 
 

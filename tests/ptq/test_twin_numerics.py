@@ -142,7 +142,7 @@ def test_values_beyond_the_calibrated_range_are_clipped() -> None:
     beyond = paddle.to_tensor([[-5.0], [0.0], [9.0]])
     signed = converted(layer, paddle.to_tensor([[-1.0], [2.0]])).quantize_input(beyond)
     np.testing.assert_allclose(signed.numpy().ravel(), [-2.0, 0.0, 2.0], atol=0.02)  # abs-max is symmetric
-    unsigned = converted(layer, paddle.to_tensor([[0.0], [2.0]])).quantize_input(beyond)
+    unsigned = converted(layer, paddle.to_tensor([[0.0], [2.0]]), config=PTQConfig(MinMaxQuantizer())).quantize_input(beyond)
     np.testing.assert_allclose(unsigned.numpy().ravel(), [0.0, 0.0, 2.0], atol=1e-6)
     asymmetric = converted(layer, paddle.to_tensor([[-1.0], [2.0]]), config=PTQConfig(MinMaxQuantizer())).quantize_input(beyond)
     np.testing.assert_allclose(asymmetric.numpy().ravel(), [-1.0, 0.0, 2.0], atol=0.01)
