@@ -45,6 +45,7 @@ class Observation:
         items: size of the first dimension of the model's first input in the current call, ``None`` when unknown.
         samples: the first calls, kept for comparing rules and for checking what is saved: ``(args, kwargs)``, tensors copied to
             NumPy arrays; whole batches up to `SAMPLE_ITEMS` items and `SAMPLE_BYTES` bytes, at least one.
+        sample_specs: the same calls with `InputSpec`s for tensors.
         input_spec: arguments of the calls with `InputSpec`s for tensors; a dimension that varied is free, so is the batch.
         graph: the traced dataflow, ``None`` when there is none.
         untraced: why there is no graph.
@@ -57,6 +58,7 @@ class Observation:
         self._sample_items = 0
         self._sample_bytes = 0
         self.samples: list[Call] = []
+        self.sample_specs: list[Call] = []
         self.input_spec: Call | None = None
         self.graph: Graph | None = None
         self.untraced = "the model itself was never called"
@@ -69,13 +71,14 @@ class Observation:
         self.items = tensors[0].shape[0] if tensors and tensors[0].ndim else None
         spec = map_tensors(free_batch, call)
         self.input_spec = spec if self.input_spec is None else _merged(self.input_spec, spec)
-        self._keep_sample(call, tensors)
+        self._keep_sample(call, spec, tensors)
 
-    def _keep_sample(self, call: Call, tensors: Sequence[paddle.Tensor]) -> None:
+    def _keep_sample(self, call: Call, spec: Call, tensors: Sequence[paddle.Tensor]) -> None:
         self._sample_items += self.items or 1
         self._sample_bytes += sum(tensor.size * tensor.element_size() for tensor in tensors)
         if not self.samples or (self._sample_items <= SAMPLE_ITEMS and self._sample_bytes <= SAMPLE_BYTES):
             self.samples.append(map_tensors(_to_array, call))
+            self.sample_specs.append(spec)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:

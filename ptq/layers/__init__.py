@@ -42,8 +42,10 @@ POOLS = (
     *(nn.AvgPool1D, nn.AvgPool2D, nn.AvgPool3D, nn.MaxPool1D, nn.MaxPool2D, nn.MaxPool3D),
     *(nn.AdaptiveAvgPool1D, nn.AdaptiveAvgPool2D, nn.AdaptiveAvgPool3D),
     *(nn.AdaptiveMaxPool1D, nn.AdaptiveMaxPool2D, nn.AdaptiveMaxPool3D),
+    *(nn.LPPool1D, nn.LPPool2D, nn.FractionalMaxPool2D, nn.FractionalMaxPool3D),
+    *(nn.MaxUnPool1D, nn.MaxUnPool2D, nn.MaxUnPool3D),
 )
-TRANSPARENT = (nn.Identity, nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout)
+TRANSPARENT = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout)
 BINARY = (quant.add, quant.subtract, quant.multiply, quant.divide, quant.matmul)
 UNARY = (quant.reshape, quant.transpose, quant.concat, quant.flatten)
 

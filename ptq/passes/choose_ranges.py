@@ -96,12 +96,12 @@ class RangeChoice:
 
     def _run(self, model: nn.Layer, hook: Callable[..., None]) -> None:
         observation = self.observation
-        if observation is None or observation.input_spec is None:
+        if observation is None:
             return
         layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name in self.grids}
         with paddle.no_grad(), eval_mode(model), observation.paused(), _hooks(layers, hook):
-            for sample in observation.samples:
-                args, kwargs = restore(sample, observation.input_spec)
+            for sample, spec in zip(observation.samples, observation.sample_specs, strict=False):
+                args, kwargs = restore(sample, spec)
                 model(*args, **kwargs)
 
 

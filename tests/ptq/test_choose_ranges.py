@@ -115,3 +115,22 @@ def test_without_samples_it_warns_and_uses_the_histogram():
         warnings.simplefilter("ignore")
         plain = ImperativePTQ().convert(model, inplace=False, activation_quantizer=MinMaxQuantizer())
     assert grids(converted) == grids(plain)
+
+
+def test_samples_called_in_different_ways_are_replayed_as_they_were():
+    class Masked(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(16, 4)
+
+        def forward(self, x, mask=None):
+            return self.fc(x if mask is None else x * mask)
+
+    model = Masked()
+    model.eval()
+    prepared = ImperativePTQ(auto(KLQuantizer(), MinMaxQuantizer())).quantize(model)
+    with paddle.no_grad():
+        prepared(data(4, 16))
+        prepared(data(4, 16), mask=data(4, 16))
+        prepared(data(4, 16), data(4, 16))
+    assert ImperativePTQ().convert(prepared)(data(2, 16)).shape == [2, 4]
