@@ -20,7 +20,8 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Layer], int]] = {
     "googlenet": (lambda: models.googlenet(num_classes=50), 224),
     "inception_v3": (lambda: models.inception_v3(num_classes=50), 160),
     "lenet": (lambda: models.LeNet(), 28),
-    "mobilenet_v1": (lambda: models.mobilenet_v1(num_classes=50), 160),
+    # at 160 its untrained net makes so much of 16-bit rounding (see `bench_families.amplification`) that 38.5 dB is all there can be
+    "mobilenet_v1": (lambda: models.mobilenet_v1(num_classes=50), 96),
     "mobilenet_v2": (lambda: models.mobilenet_v2(num_classes=50), 160),
     "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=50), 160),
     "mobilenet_v3_large": (lambda: models.mobilenet_v3_large(num_classes=50), 160),
