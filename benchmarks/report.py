@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -29,5 +30,13 @@ def write_json(name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
     path = Path(__file__).parent / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     machine = {"paddle": paddle.__version__, "python": platform.python_version(), "cores": os.cpu_count()}
-    path.write_text(json.dumps({"benchmark": name, **machine, "rows": list(rows)}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps({"benchmark": name, **machine, "rows": [_plain(row) for row in rows]}, indent=1, allow_nan=False) + "\n",
+        encoding="utf-8",
+    )
     return path
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as JSON can hold it: a figure that does not exist, or is infinite, is null."""
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
