@@ -20,7 +20,7 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Layer], int]] = {
     "googlenet": (lambda: models.googlenet(num_classes=50), 224),
     "inception_v3": (lambda: models.inception_v3(num_classes=50), 160),
     "lenet": (lambda: models.LeNet(), 28),
-    # at 160 its untrained net makes so much of 16-bit rounding (see `bench_families.amplification`) that 38.5 dB is all there can be
+    # 96 was chosen after seeing the result: at 160 it measures 38.7 dB, below the limit of 40, and input noise of -90 dB alone 39.3 dB
     "mobilenet_v1": (lambda: models.mobilenet_v1(num_classes=50), 96),
     "mobilenet_v2": (lambda: models.mobilenet_v2(num_classes=50), 160),
     "mobilenet_v3_small": (lambda: models.mobilenet_v3_small(num_classes=50), 160),
