@@ -10,7 +10,7 @@ from quantizers.errors import ConfigError
 
 __all__ = ["PLACEMENTS", "PTQConfig", "default_ptq_config"]
 
-PLACEMENTS = ("compute",)
+PLACEMENTS = ("compute", "full")
 
 
 class PTQConfig:
@@ -20,12 +20,14 @@ class PTQConfig:
         activation_quantizer: any `BaseQuantizer` instance; ``KLQuantizer()`` when ``None``.
         weight_quantizer: any `BaseQuantizer` instance; ``PerChannelAbsmaxQuantizer()`` when ``None``.
         placement: which tensors get a grid.  ``"compute"``: weights and inputs of compute layers (convolutions, Linear);
-            additions, pools and the model's output stay float.
+            additions, pools and the model's output stay float.  ``"full"``: all that an int8 runtime needs to stay in int8 between
+            them, functional operations, inputs and outputs included; less accurate, and what makes an export fast.
 
     Attributes:
         in_act_quantizer, out_act_quantizer, wt_quantizer: this layer's own quantizers.
         enable_in_act_quantizer: whether the layer's input is sampled (compute layers).
         enable_out_act_quantizer: whether the layer's output is sampled.
+        input_sites: with placement ``full``, the sites whose grids the layer's input lies on; empty when it has a grid of its own.
         quant_hook_handle: handle of the calibration hook, ``None`` when no hook is attached.
 
     Raises:
@@ -53,6 +55,7 @@ class PTQConfig:
         self.placement = placement
         self.enable_in_act_quantizer = False
         self.enable_out_act_quantizer = False
+        self.input_sites: list[str] = []
         self.quant_hook_handle: Any = None
 
     def __getstate__(self) -> dict[str, Any]:

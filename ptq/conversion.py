@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from paddle import nn
 
@@ -12,7 +12,8 @@ from quantizers.errors import ConfigError, FuseError, ModelError, NoCalibrationD
 
 from .config import PTQConfig, check_quantizer
 from .hooks import batch_hook_of, observation_of, remove_hooks
-from .layers import QuantizedLayer
+from .layers import ActivationGrid, GridInput, QuantizedActivation, QuantizedLayer
+from .layers.gridded import grids_of, is_gridded, set_gridded_class
 from .messages import warn
 from .passes.choose_ranges import RangeChoice
 from .passes.replace import replace_layers
@@ -38,8 +39,9 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
     _check_prepared(model)
     configs = {name: _with_quantizers(layer._quant_config, activation_quantizer, weight_quantizer) for name, layer in configured.items()}
     reached = [name for name, config in configs.items() if config.enable_in_act_quantizer and has_data(config.in_act_quantizer)]
-    choice = _range_choice(model, {name: configs[name] for name in reached})
-    twins = {name: make_twin(configured[name], configs[name]) for name in reached}
+    on_grids = _on_grids(model, configs, reached)
+    choice = _range_choice(model, {name: configs[name] for name in reached}, on_grids)
+    twins = {name: make_twin(configured[name], configs[name], has_own_grid=name not in on_grids) for name in reached}
     for config in configs.values():
         if config.enable_out_act_quantizer and has_data(config.out_act_quantizer):
             config.out_act_quantizer.cal_thresholds()
@@ -52,8 +54,17 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
     return converted
 
 
+def _on_grids(model: nn.Layer, configs: Mapping[str, PTQConfig], reached: Collection[str]) -> dict[str, list[str]]:
+    """The compute layers whose input is on a grid when it arrives, with the names of the layers that are these grids."""
+    names = {id(layer): name for name, layer in model.named_sublayers()}
+    names_of = {site: names[id(grid)] for site, grid in grids_of(model).items()}
+    found = {name: [names_of[site] for site in configs[name].input_sites] for name in reached if configs[name].input_sites}
+    # a grid that no data reached stays out, and the layer keeps one of its own
+    return {name: grids for name, grids in found.items() if all(grid in reached for grid in grids)}
+
+
 def _swap(
-    model: nn.Layer, configured: Mapping[str, nn.Layer], configs: Mapping[str, PTQConfig], twins: Mapping[str, QuantizedLayer]
+    model: nn.Layer, configured: Mapping[str, nn.Layer], configs: Mapping[str, PTQConfig], twins: Mapping[str, GridInput]
 ) -> nn.Layer:
     for name, config in configs.items():
         configured[name]._quant_config = config
@@ -63,31 +74,40 @@ def _swap(
         remove_hooks(layer)
     observation = observation_of(model)
     converted = replace_layers(model, {configured[name]: twin for name, twin in twins.items()})
+    if converted is not model and is_gridded(model):  # a model that is one layer: its twin takes over the grids
+        set_gridded_class(converted)
     object.__setattr__(converted, "_ptq_observation", observation)
     return converted
 
 
-def _range_choice(model: nn.Layer, configs: Mapping[str, PTQConfig]) -> RangeChoice | None:
+def _range_choice(model: nn.Layer, configs: Mapping[str, PTQConfig], on_grids: Mapping[str, list[str]]) -> RangeChoice | None:
     """The choice among candidate ranges, measured on the float model; ``None`` when no quantizer leaves a choice."""
-    quantizers = {name: config.in_act_quantizer for name, config in configs.items() if isinstance(config.in_act_quantizer, AutoQuantizer)}
+    quantizers = {
+        name: config.in_act_quantizer
+        for name, config in configs.items()
+        if isinstance(config.in_act_quantizer, AutoQuantizer) and name not in on_grids
+    }
     if not quantizers:
         return None
-    choice = RangeChoice(quantizers, observation_of(model))
+    choice = RangeChoice(quantizers, observation_of(model), on_grids)
     choice.measure(model)
     return choice
 
 
-def make_twin(layer: nn.Layer, config: PTQConfig) -> QuantizedLayer:
-    """The quantized twin of one layer, by the quantizers of its config."""
+def make_twin(layer: nn.Layer, config: PTQConfig, *, has_own_grid: bool = True) -> GridInput:
+    """The quantized twin of one layer, by the quantizers of its config; without a grid of its own where its input is on one."""
     if config.in_act_quantizer.refused:
         raise NonFiniteError(config.in_act_quantizer.refused)
-    config.in_act_quantizer.cal_thresholds()
+    grid = None
+    if has_own_grid:
+        config.in_act_quantizer.cal_thresholds()
+        grid = _input_grid(config.in_act_quantizer)
+    if grid is not None and isinstance(layer, ActivationGrid):
+        return QuantizedActivation.from_grid(grid)
     config.wt_quantizer.reset()
     config.wt_quantizer.sample_data(layer, (layer.weight,))
     config.wt_quantizer.cal_thresholds()
-    twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(  # type: ignore[attr-defined]
-        layer, _input_grid(config.in_act_quantizer), _only(config.wt_quantizer)
-    )
+    twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(layer, grid, _only(config.wt_quantizer))  # type: ignore[attr-defined]
     return twin
 
 

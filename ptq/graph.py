@@ -7,29 +7,15 @@ convolution?") are answered without guessing from names or order of definition.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import paddle
-from paddle import nn
-
-from quantizers.errors import TraceError
-
-from .messages import last_line
-from .modes import eval_mode
-from .registry import PTQRegistry
-
-__all__ = ["CallSite", "Graph", "Op", "trace"]
+__all__ = ["CallSite", "Graph", "Op"]
 
 ACTIVATION_OPS = frozenset(
     f"pd_op.{name}{inplace}"
     for name in ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "swish", "silu", "gelu", "sigmoid", "tanh", "elu")
     for inplace in ("", "_")
 )
-# Activations of nn.BatchNorm(act=...) that need an argument which Paddle's tracer does not give: it reads past the end and crashes.
-FATAL_ACTIVATIONS = ("elu", "leaky_relu")
 NONNEGATIVE_OPS = frozenset(
     f"pd_op.{name}{inplace}"
     for name in ("relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "abs", "square", "exp")
@@ -62,31 +48,52 @@ class Op:
     """One operation of the program; values are small integers, unique in their graph.
 
     ``constant``: the number that a ``full`` is filled with or that a ``pad3d`` puts around its input, else ``None``.
+    ``moves``: it only moves, selects or repeats elements of its first input (or adds zeros), so that what lay on a grid still does.
+    ``has_blocks``: it runs other operations, depending on data.
     """
 
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     constant: float | None = None
+    moves: bool = False
+    has_blocks: bool = False
 
 
 @dataclass(frozen=True)
 class CallSite:
-    """One use of a leaf layer: the values that enter and leave it."""
+    """One use of a leaf layer: the values that enter and leave its ``forward``.
+
+    ``name``: of the place (``layer``, then ``layer@1``, ...); ``results``: what the model goes on with, once the layer's own hooks ran.
+    """
 
     layer: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    name: str = ""
+    results: tuple[int, ...] = ()
 
 
 @dataclass
 class Graph:
-    """The dataflow of one traced model: operations in order, the call sites of its leaf layers, the model's outputs."""
+    """The dataflow of one traced model.
+
+    Attributes:
+        ops: operations in order.
+        sites: the call sites of its leaf layers.
+        outputs, inputs: values that the model returns, and the tensors that it is called with.
+        ranks: number of dimensions of each value.
+        operations: results of functional operations outside leaf layers, by the name of the place.
+        floating: values of a floating-point type.
+    """
 
     ops: list[Op] = field(default_factory=list)
     sites: list[CallSite] = field(default_factory=list)
     outputs: tuple[int, ...] = ()
     ranks: dict[int, int] = field(default_factory=dict)
+    inputs: tuple[int, ...] = ()
+    operations: dict[str, int] = field(default_factory=dict)
+    floating: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._producer = {value: op for op in self.ops for value in op.outputs}
@@ -177,105 +184,3 @@ class Graph:
         """Number of dimensions of the layer's output; 0 when it is never used."""
         sites = self.sites_of(layer)
         return self.ranks[sites[0].outputs[0]] if sites and sites[0].outputs else 0
-
-
-class _Traced(nn.Layer):  # type: ignore[misc]
-    """Gives the tracer a ``forward`` of known signature and leaves the user's model untouched."""
-
-    def __init__(self, model: nn.Layer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, args: Any, kwargs: Any) -> Any:
-        return self.model(*args, **kwargs)
-
-
-def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Graph:
-    """Traces the model in eval mode and returns its dataflow; the model is left as it was.
-
-    Args:
-        model: the model, in dynamic mode.
-        args, kwargs: what ``forward`` is called with, `InputSpec`s in place of tensors.
-
-    Raises:
-        TraceError: Paddle cannot turn the model into a program.
-    """
-    fatal = [name for name, layer in model.named_sublayers() if isinstance(layer, nn.BatchNorm) and layer._act in FATAL_ACTIVATIONS]
-    if fatal:
-        raise TraceError(
-            f"{', '.join(fatal)}: Paddle's tracer ends the process on a batch norm with act={' or '.join(FATAL_ACTIVATIONS)!r}"
-        )
-    calls: list[tuple[str, list[Any], list[Any]]] = []
-    with eval_mode(model), _site_hooks(model, calls):
-        traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built
-        try:
-            function = paddle.jit.to_static(traced.forward, input_spec=[list(args), dict(kwargs or {})], full_graph=True)
-            program = function.concrete_program
-        except Exception as error:  # tracing runs the user's code: anything may come out of it
-            raise TraceError(
-                f"{type(model).__name__} cannot be traced into a program ({type(error).__name__}: {last_line(error)}); "
-                "calibration works without a trace, automatic fusing does not"
-            ) from error
-    return _build(program, calls)
-
-
-@contextlib.contextmanager
-def _site_hooks(model: nn.Layer, calls: list[tuple[str, list[Any], list[Any]]]) -> Iterator[None]:
-    handles = []
-
-    def recorder(name: str) -> Any:
-        def record(_layer: nn.Layer, args: Any, kwargs: Any, output: Any) -> None:
-            calls.append((name, _values((args, kwargs)), _values(output)))
-
-        return record
-
-    try:
-        for name, layer in model.named_sublayers(include_self=True):
-            if not layer._sub_layers or PTQRegistry.is_registered_layer(layer):
-                handles.append(layer.register_forward_post_hook(recorder(name), prepend=True, with_kwargs=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _values(nest: Any) -> list[Any]:
-    return [item for item in paddle.utils.flatten(nest) if isinstance(item, paddle.pir.Value)]
-
-
-def _build(program: Any, calls: list[tuple[str, list[Any], list[Any]]]) -> Graph:
-    numbers: dict[int, int] = {}
-    ranks: dict[int, int] = {}
-
-    def number(value: Any) -> int:
-        key = numbers.setdefault(value.id, len(numbers))
-        if key not in ranks and value.is_dense_tensor_type():
-            ranks[key] = len(value.shape)
-        return key
-
-    ops = [
-        Op(
-            op.name(),
-            tuple(number(v) for v in op.operands_source() if v is not None and v.initialized()),
-            tuple(number(v) for v in op.results()),
-            _constant(op),
-        )
-        for op in _walk(program.main_program.global_block())
-    ]
-    sites = [CallSite(name, tuple(map(number, inputs)), tuple(map(number, outputs))) for name, inputs, outputs in calls]
-    return Graph(ops, sites, tuple(number(value) for value in _values(program.outputs)), ranks)
-
-
-def _constant(op: Any) -> float | None:
-    if op.name() == "pd_op.full":
-        return float(op.attrs()["value"])
-    if op.name() == "pd_op.pad3d" and op.attrs()["mode"] == "constant":
-        return float(op.attrs()["pad_value"])
-    return None
-
-
-def _walk(block: Any) -> Iterator[Any]:
-    for op in block.ops:
-        yield op
-        for inner in op.blocks():
-            yield from _walk(inner)

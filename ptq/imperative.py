@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import paddle
@@ -13,17 +12,16 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.static import InputSpec
 
 from quantizers import BaseQuantizer
-from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, TraceError
+from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError
 
 from . import layers as _layers  # noqa: F401 - registers every known layer
+from .attachment import attach_quantizers
 from .config import PTQConfig, default_ptq_config
 from .conversion import convert_model
 from .export.save import save_artifact
-from .graph import Graph, trace
-from .hooks import SummaryCache, attach_batch_hook, attach_sample_hook, is_calibrating, observation_of
-from .messages import warn
+from .hooks import SummaryCache, attach_batch_hook, is_calibrating, observation_of
 from .observation import Observation
-from .passes.fuse import check_folded, fuse_named, fuse_traced
+from .preparation import Preparation
 from .registry import PTQRegistry
 
 __all__ = ["ImperativePTQ"]
@@ -80,55 +78,17 @@ class ImperativePTQ:
         if fuse:
             model.eval()
         specs = None if input_spec is None else _as_specs(input_spec)
-        prepare = _Preparation(fuse)
+        prepare = Preparation(self._quant_config, fuse)
         if fuse_list is not None:
             prepare.fuse_by_name(model, fuse_list, specs)
         observation, cache = Observation(), SummaryCache()
         if specs is not None:
             prepare(model, observation, specs)
-        self._attach(model, observation, cache)
+        attach_quantizers(model, self._quant_config, observation, cache)
         attach_batch_hook(model, observation, cache, None if specs is not None else prepare)
         if specs is not None:
             prepare.place(model, observation)
         return model
-
-    def _attach(self, model: nn.Layer, observation: Observation, cache: SummaryCache) -> None:
-        found, overridden, recomputed = 0, [], []
-        for name, layer in _quantizable(model):
-            if not PTQRegistry.is_supported_layer(layer):
-                if PTQRegistry.overridden_base(layer) is not None:
-                    overridden.append(f"{name} ({type(layer).__name__})")
-                continue
-            simulated = PTQRegistry.is_simulated_quant_layer(layer)
-            if simulated and "weight" not in layer._parameters:
-                recomputed.append(name)
-                continue
-            config = copy.deepcopy(self._quant_config)
-            config.enable_in_act_quantizer = simulated
-            config.enable_out_act_quantizer = not simulated and not PTQRegistry.layer_info(layer).transparent
-            for quantizer, side in (
-                (config.in_act_quantizer, "input"),
-                (config.out_act_quantizer, "output"),
-                (config.wt_quantizer, "weight"),
-            ):
-                quantizer.name = f"layer '{name}' {side}"
-            config.wt_quantizer.quant_axis = PTQRegistry.layer_info(layer).quant_axis
-            config.wt_quantizer.is_weight = True
-            layer._quant_config = config
-            config.quant_hook_handle = attach_sample_hook(layer, name, observation, cache)
-            found += simulated
-        if overridden:
-            warn(
-                f"left float, since they have a forward of their own: {', '.join(overridden)}; "
-                "PTQRegistry.register their class to quantize them"
-            )
-        if recomputed:
-            warn(
-                f"left float, since their weight is recomputed in every forward (weight or spectral norm): {', '.join(recomputed)}; "
-                "remove the norm (paddle.nn.utils.remove_weight_norm) to quantize them"
-            )
-        if not found:
-            warn(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear): nothing will be")
 
     def convert(
         self,
@@ -189,68 +149,6 @@ class ImperativePTQ:
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
         save_artifact(model, path, None if input_spec is None else _as_specs(input_spec, keep_tensors=True), **config)
         return model
-
-
-class _Preparation:
-    """What waits for the first batch: trace the model, fold batch norms, decide which outputs need no grid."""
-
-    def __init__(self, fuse: bool) -> None:
-        self.fuse = fuse  # by the graph, unless the names are given
-        self.activated: set[str] = set()
-        self.folded: list[tuple[str, str]] = []
-
-    def fuse_by_name(self, model: nn.Layer, fuse_list: Sequence[Sequence[str]], specs: Sequence[Any] | None) -> None:
-        """Folds what the list names at once; it is held against the dataflow now where the inputs are known, else later."""
-        graph = None
-        if specs is not None:
-            with contextlib.suppress(TraceError):  # the trace that follows warns of it
-                graph = trace(model, specs)
-        self.activated, self.folded = fuse_named(model, fuse_list, graph)
-        self.fuse = False
-
-    def __call__(self, model: nn.Layer, observation: Observation, specs: Sequence[Any] | None = None) -> None:
-        args, kwargs = (tuple(specs), {}) if specs is not None else observation.input_spec or ((), {})
-        try:
-            observation.graph = trace(model, args, kwargs)
-        except TraceError as error:
-            if self.fuse:
-                raise TraceError(f"{error}; pass fuse_list, or fuse=False") from error
-            observation.untraced = str(error)
-            warn(f"{error}. Without it the engine cannot know which outputs feed an activation")
-        if observation.graph is not None:
-            check_folded(self.folded, observation.graph)
-        if self.fuse and observation.graph is not None:
-            for _, norm in fuse_traced(model, observation.graph):
-                self.activated.discard(norm)
-        if specs is None:
-            self.place(model, observation)
-
-    def place(self, model: nn.Layer, observation: Observation) -> None:
-        """Turns sampling off for outputs that feed an activation, and tells quantizers what is never negative."""
-        graph: Graph | None = observation.graph
-        for name, layer in model.named_sublayers(include_self=True):
-            config = getattr(layer, "_quant_config", None)
-            if config is None:
-                continue
-            if name in self.activated or (graph is not None and graph.is_followed_by_activation(name)):
-                config.enable_out_act_quantizer = False
-            if graph is not None:
-                config.in_act_quantizer.nonnegative = graph.has_nonnegative_input(name)
-            if PTQRegistry.layer_info(layer).nonnegative:
-                config.out_act_quantizer.nonnegative = True
-
-
-def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Layer]]:
-    """Leaf layers, and others of a supported class, with their names, each once, without those that are skipped."""
-    seen = set() if seen is None else seen
-    if id(model) in seen or getattr(model, "skip_quant", False) is True:
-        return
-    seen.add(id(model))
-    children = [(name, child) for name, child in model.named_children() if child is not None]
-    if not children or PTQRegistry.is_supported_layer(model) or PTQRegistry.overridden_base(model) is not None:
-        yield prefix, model
-    for name, child in children:
-        yield from _quantizable(child, f"{prefix}.{name}" if prefix else name, seen)
 
 
 def _check_dynamic_mode() -> None:

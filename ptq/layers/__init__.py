@@ -6,14 +6,18 @@ from paddle import nn
 from paddle.nn import quant
 
 from ..registry import LayerInfo, PTQRegistry
-from .base import QuantizedLayer, fake_quantize
+from .activation_grid import ActivationGrid, QuantizedActivation
+from .base import GridInput, QuantizedLayer, fake_quantize
 from .conv import QuantizedConv1D, QuantizedConv2D, QuantizedConv3D
 from .conv_transpose import QuantizedConv1DTranspose, QuantizedConv2DTranspose, QuantizedConv3DTranspose
 from .functional import FloatFunctional
 from .linear import QuantizedLinear
 
 __all__ = [
+    "ActivationGrid",
     "FloatFunctional",
+    "GridInput",
+    "QuantizedActivation",
     "QuantizedConv1D",
     "QuantizedConv1DTranspose",
     "QuantizedConv2D",
@@ -65,6 +69,7 @@ def _register_all() -> None:
     PTQRegistry.register(LayerInfo(nn.Softmax, ["X"], [], ["Out"], nonnegative=True))
     for layer in TRANSPARENT:
         PTQRegistry.register(LayerInfo(layer, ["X"], [], ["Out"], transparent=True))
+    PTQRegistry.register(LayerInfo(ActivationGrid, ["X"], [], ["Out"]), twin=QuantizedActivation)
     for layer in (*BINARY, FloatFunctional):
         PTQRegistry.register(LayerInfo(layer, ["X", "Y"], [], ["Out"]))
 

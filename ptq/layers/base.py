@@ -15,7 +15,7 @@ from quantizers.errors import ModelError
 
 from .subclass import handwritten, new_twin
 
-__all__ = ["QuantizedLayer", "fake_quantize"]
+__all__ = ["GridInput", "QuantizedLayer", "fake_quantize"]
 
 
 def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor, quant_min: int, quant_max: int) -> paddle.Tensor:
@@ -43,7 +43,38 @@ def _tensor(array: Any, dtype: str) -> paddle.Tensor:
     return paddle.to_tensor(np.asarray(array), dtype=dtype)
 
 
-class QuantizedLayer(nn.Layer):  # type: ignore[misc]
+class GridInput(nn.Layer):  # type: ignore[misc]
+    """Mixin of layers that round their input to a grid.
+
+    Buffers, absent while the input is expected on its producer's grid already (``input_qparams`` is then ``None``):
+        input_scale, input_zero_point: float32, shape []; the zero point is that of the grid's unsigned form.
+    """
+
+    input_qparams: QParams | None = None
+
+    def set_input_grid(self, qparams: QParams) -> None:
+        """Quantizes the input with another grid from now on.
+
+        Every grid is kept in its unsigned form, integers from 0 up, so that two layers of equal width differ in nothing but
+        buffers: a `state_dict` of one makes the other answer alike.
+        """
+        self.input_qparams = qparams
+        self.register_buffer("input_scale", _tensor(qparams.scale, "float32"))
+        self.register_buffer("input_zero_point", _tensor(qparams.zero_point - qparams.quant_min, "float32"))
+
+    def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
+        """``x`` on the grid of the layer's input."""
+        if self.input_qparams is None:
+            return x
+        return fake_quantize(x, self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
+
+    def extra_repr(self) -> str:
+        """The layer's own settings and the width of the input's grid."""
+        bits = None if self.input_qparams is None else self.input_qparams.num_bits
+        return ", ".join(filter(None, [super().extra_repr(), f"input_bits={bits}"]))
+
+
+class QuantizedLayer(GridInput):
     """Mixin that turns a float layer class into its quantized twin.
 
     A twin's ``forward`` runs the float class's own on a fake-quantized input, with ``weight`` read from integers, so that padding
@@ -53,19 +84,24 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
     Buffers:
         weight_quantized: int8 (int16 above 8 bits), shape of the float weight.
         weight_scale: float32, broadcastable to the weight.
-        input_scale, input_zero_point: float32, shape []; the zero point is that of the grid's unsigned form.
+        input_scale, input_zero_point: see `GridInput`.
     """
 
     float_class: type[nn.Layer]
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams, weight_qparams: QParams) -> QuantizedLayer:
-        """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared."""
-        twin: QuantizedLayer = new_twin(cls, type(layer))
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, weight_qparams: QParams) -> QuantizedLayer:
+        """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared.
+
+        Without ``input_qparams`` the input is taken as it comes: it lies on its producer's grid already.
+        """
+        # not type(layer): that may be a class made for a whole model (see `gridded`), which passes for the layer's own
+        twin: QuantizedLayer = new_twin(cls, layer.__class__)
         twin.__dict__.update(_shallow_state(layer))
         weight = twin._parameters.pop("weight")
         twin._take_weight(weight, weight_qparams)
-        twin.set_input_grid(input_qparams)
+        if input_qparams is not None:
+            twin.set_input_grid(input_qparams)
         return twin
 
     def _take_weight(self, weight: paddle.Tensor, qparams: QParams) -> None:
@@ -80,16 +116,6 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
         self.register_buffer("weight_quantized", _tensor(integers, str(np.dtype(qparams.storage_dtype))))
         self.register_buffer("weight_scale", _tensor(scale, "float32"))
 
-    def set_input_grid(self, qparams: QParams) -> None:
-        """Quantizes the input with another grid from now on.
-
-        Every grid is kept in its unsigned form, integers from 0 up, so that two twins of equal width differ in nothing but
-        buffers: a `state_dict` of one makes the other answer alike.
-        """
-        self.input_qparams = qparams
-        self.register_buffer("input_scale", _tensor(qparams.scale, "float32"))
-        self.register_buffer("input_zero_point", _tensor(qparams.zero_point - qparams.quant_min, "float32"))
-
     @property
     def weight(self) -> paddle.Tensor:
         """The dequantized weight, in the float weight's shape and dtype."""
@@ -101,17 +127,13 @@ class QuantizedLayer(nn.Layer):  # type: ignore[misc]
             raise ModelError(f"{self.full_name()} is quantized and its weight is fixed; change the float model, then quantize that")
         super().__setattr__(name, value)
 
-    def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
-        """``x`` on the grid of the layer's input."""
-        return fake_quantize(x, self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
-
     def extra_repr(self) -> str:
         """The float layer's settings and the widths of weight and input."""
-        return f"{super().extra_repr()}, weight_bits={self._weight_bits}, input_bits={self.input_qparams.num_bits}"
+        return f"{super().extra_repr()}, weight_bits={self._weight_bits}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         # Paddle's tracer keeps functions in _original_funcs, among them some that cannot be pickled
-        return new_twin, (handwritten(type(self)), self.float_class), {**vars(self), "_original_funcs": OrderedDict()}
+        return new_twin, (handwritten(self.__class__), self.float_class), {**vars(self), "_original_funcs": OrderedDict()}
 
 
 def _shallow_state(layer: nn.Layer) -> dict[str, Any]:

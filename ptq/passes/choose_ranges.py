@@ -18,7 +18,7 @@ from paddle import nn
 
 from quantizers import AutoQuantizer, QParams
 
-from ..layers import QuantizedLayer, fake_quantize
+from ..layers import GridInput, fake_quantize
 from ..messages import warn
 from ..modes import eval_mode
 from ..observation import Observation, restore
@@ -36,14 +36,21 @@ class RangeChoice:
     Args:
         quantizers: the `AutoQuantizer` of each layer's input, by the layer's name; each has seen data.
         observation: holds the retained samples.
+        on_grids: compute layers whose inputs lie on the grids of other layers, with the names of these: their outputs, not those of
+            the grids, tell which candidate is best.
     """
 
-    def __init__(self, quantizers: Mapping[str, AutoQuantizer], observation: Observation | None) -> None:
+    def __init__(
+        self, quantizers: Mapping[str, AutoQuantizer], observation: Observation | None, on_grids: Mapping[str, list[str]] | None = None
+    ) -> None:
         self.quantizers = quantizers
         self.observation = observation
+        self.on_grids = dict(on_grids or {})
         self.grids = {name: quantizer.candidate_grids() for name, quantizer in quantizers.items()}
         self.errors: dict[str, np.ndarray] = {}
-        self.reference: dict[str, list[np.ndarray]] = {name: [] for name in quantizers}
+        judged = {grid for grids in self.on_grids.values() for grid in grids}
+        self.judges = {**{name: [name] for name in quantizers if name not in judged}, **self.on_grids}
+        self.reference: dict[str, list[np.ndarray]] = {name: [] for name in self.judges}
 
     def measure(self, model: nn.Layer) -> None:
         """Runs the samples through the float model: each layer's output, and its error with each candidate."""
@@ -55,12 +62,13 @@ class RangeChoice:
 
         def record(name: str, layer: nn.Layer, args: Any, kwargs: Any, output: paddle.Tensor) -> None:
             self.reference[name].append(_probe(output))
-            for index, error in _errors(layer, self.grids[name], args, kwargs, output):
-                self.errors[name][index] += error
+            for grid in self.judges[name]:
+                for index, error in _errors(layer, self.grids[grid], args, kwargs, output):
+                    self.errors[grid][index] += error
 
         self._run(model, record)
 
-    def select(self, model: nn.Layer, twins: Mapping[str, QuantizedLayer]) -> None:
+    def select(self, model: nn.Layer, twins: Mapping[str, GridInput]) -> None:
         """Tries the choices in the converted model and keeps the best: sets the quantizers' choice and the twins' grids."""
         if not self.errors:
             return
@@ -75,11 +83,11 @@ class RangeChoice:
         for name, quantizer in self.quantizers.items():
             quantizer.choose(choices[best][name])
 
-    def _set(self, twins: Mapping[str, QuantizedLayer], choice: Mapping[str, int]) -> None:
+    def _set(self, twins: Mapping[str, GridInput], choice: Mapping[str, int]) -> None:
         for name, index in choice.items():
             twins[name].set_input_grid(self.grids[name][index])
 
-    def _fidelity(self, model: nn.Layer, twins: Mapping[str, QuantizedLayer], choice: Mapping[str, int]) -> float:
+    def _fidelity(self, model: nn.Layer, twins: Mapping[str, GridInput], choice: Mapping[str, int]) -> float:
         """Mean over layers of the SQNR of their outputs in dB, all of the model quantized."""
         self._set(twins, choice)
         position = dict.fromkeys(self.reference, 0)
@@ -98,7 +106,7 @@ class RangeChoice:
         observation = self.observation
         if observation is None:
             return
-        layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name in self.grids}
+        layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name in self.judges}
         with paddle.no_grad(), eval_mode(model), observation.paused(), _hooks(layers, hook):
             for sample, spec in zip(observation.samples, observation.sample_specs, strict=False):
                 args, kwargs = restore(sample, spec)

@@ -15,7 +15,8 @@ from paddle.nn import functional as F  # noqa: N812
 from paddle.static import InputSpec
 
 from ptq import FloatFunctional
-from ptq.graph import CallSite, Graph, Op, trace
+from ptq.graph import CallSite, Graph, Op
+from ptq.tracing import trace
 from quantizers.errors import TraceError
 
 VECTOR = InputSpec([None, 4], "float32")

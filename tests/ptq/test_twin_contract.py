@@ -165,7 +165,7 @@ def test_weight_used_by_the_parent() -> None:
 def test_repr_tells_settings_and_bits() -> None:
     text = repr(converted(nn.Conv2D(3, 4, 3, stride=2), data(1, 3, 8, 8), config=absmax(8, 4)))
     assert "QuantizedConv2D(3, 4" in text
-    assert "weight_bits=4, input_bits=8" in text
+    assert "input_bits=8, weight_bits=4" in text
 
 
 def test_parameters_of_a_model_are_the_biases_and_norms() -> None:

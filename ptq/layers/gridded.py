@@ -1,0 +1,163 @@
+"""Models whose forward puts activations on grids: the functional operations that no hook sees, and the model's inputs, included."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from types import FunctionType, MethodType
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from quantizers.errors import ModelError
+
+from ..interception import intercept
+from ..modes import untraced
+from ..placement import INPUT, ROOT
+from ..registry import PTQRegistry
+from .activation_grid import ActivationGrid
+
+__all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
+
+GRIDS = "activation_grids"
+_made: dict[type, type] = {}
+
+
+class ActivationGrids(nn.Layer):  # type: ignore[misc]
+    """The grids of one model's activations, one sublayer a site; in a site's name ``/`` takes the place of ``.``.
+
+    Each is an `ActivationGrid` during calibration and a `QuantizedActivation` after it.
+    """
+
+    def __init__(self, sites: Iterable[str]) -> None:
+        super().__init__()
+        for site in sites:
+            self.add_sublayer(site.replace(".", "/"), ActivationGrid())
+
+    @untraced
+    def apply(self, site: str, value: Any) -> Any:
+        """``value`` (the first item of a list or tuple), put on the grid of the site where it has one."""
+        grid = self._sub_layers.get(site.replace(".", "/"))
+        if grid is None:
+            return value
+        if isinstance(value, (tuple, list)):
+            return type(value)([grid(value[0]), *value[1:]])
+        return grid(value)
+
+    def operation(self, site: str, output: Any) -> Any:
+        """Watches functional operations, see `interception.Watcher`."""
+        return self.apply(site, output)
+
+    def layer(self, site: str, _name: str, _inputs: Any, output: Any) -> Any:
+        """Watches layers."""
+        return self.apply(site, output)
+
+
+def make_gridded(model: nn.Layer, sites: Iterable[str]) -> None:
+    """Gives the model `ActivationGrids` for the sites, and a class whose ``forward`` applies them; in place.
+
+    The new class derives from the model's own and passes for it.
+
+    Raises:
+        ModelError: the model's ``forward`` is an attribute of the instance, which no class can precede.
+    """
+    if "forward" in vars(model):
+        raise ModelError(
+            f"{type(model).__name__} has a forward set on the instance, so placement 'full' cannot see its inputs; "
+            "define forward in the class, or use placement='compute'"
+        )
+    model.add_sublayer(GRIDS, ActivationGrids(sites))
+    set_gridded_class(model)
+
+
+def set_gridded_class(model: nn.Layer) -> None:
+    """Changes the model's class to the one whose ``forward`` applies the grids."""
+    base = type(model)
+    if base not in _made:
+        _made[base] = _gridded_class(base)
+    model.__class__ = _made[base]
+
+
+def is_gridded(model: nn.Layer) -> bool:
+    """Whether `make_gridded` was called for the model."""
+    return type(model) in _made.values()
+
+
+def grids_of(model: nn.Layer) -> Mapping[str, nn.Layer]:
+    """The model's activation grids by site, empty when it has none."""
+    grids = model._sub_layers.get(GRIDS) if is_gridded(model) else None
+    return {} if grids is None else {name.replace("/", "."): grid for name, grid in grids.named_children()}
+
+
+def ungridded_class(model: nn.Layer) -> type:
+    """The model's class before `make_gridded`."""
+    return next((base for base, made in _made.items() if made is type(model)), type(model))
+
+
+def _gridded_class(base: Any) -> type:
+    # a function of its own for every class: Paddle reads the names of the inputs from it
+    forward = FunctionType(_Gridded.forward.__code__, globals(), "forward")
+    signature = inspect.signature(base.forward)
+    first, *others = signature.parameters.values()
+    forward.__signature__ = signature.replace(parameters=[first.replace(name="self"), *others])  # type: ignore[attr-defined]
+    namespace = {
+        "forward": forward,
+        "ungridded_class": base,
+        "__module__": base.__module__,
+        "__doc__": base.__doc__,
+        # While it traces, Paddle turns super() into super(self.__class__, self), which must not lead back here.
+        "__class__": property(lambda _: base),
+        "__reduce_ex__": _reduce,
+    }
+    return type(base.__name__, (base,), namespace)
+
+
+class _Gridded:
+    """Holds the ``forward`` of made classes under the name that Paddle's tracer looks for in the source."""
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """The model's own ``forward``, its inputs and what it computes put on their grids."""
+        base = type(self).ungridded_class
+        grids = self._sub_layers[GRIDS]
+        args, kwargs = on_input_grids(base, grids, args, kwargs)
+        with intercept(self, grids):
+            output = MethodType(base.forward, self)(*args, **kwargs)
+        return grids.apply(ROOT, output)
+
+
+@untraced
+def on_input_grids(base: Any, grids: ActivationGrids, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments of a model, its tensors numbered in the order of ``forward``'s parameters and put on their grids."""
+    bound = inspect.signature(base.forward).bind(None, *args, **kwargs)
+    number = -1
+
+    def apply(value: Any) -> Any:
+        nonlocal number
+        if isinstance(value, (paddle.Tensor, paddle.pir.Value)):
+            number += 1
+            return grids.apply(f"{INPUT}{number}", value)
+        if isinstance(value, Mapping):
+            return {key: apply(item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(apply(item) for item in value)
+        return value
+
+    for name, value in list(bound.arguments.items()):
+        bound.arguments[name] = apply(value)
+    return bound.args[1:], bound.kwargs
+
+
+def _reduce(model: Any, _protocol: Any) -> Any:
+    """Copies and pickles by the class that can be named: the user's own, or what a twin's own reduction gives."""
+    base = type(model).ungridded_class
+    if PTQRegistry.is_quantized_layer(base):
+        build, arguments, state = base.__reduce_ex__(model, _protocol)
+        return _rebuild, (build, arguments), state
+    return _rebuild, (base.__new__, (base,)), dict(vars(model))
+
+
+def _rebuild(build: Any, arguments: Any) -> Any:
+    model = build(*arguments)
+    set_gridded_class(model)
+    return model

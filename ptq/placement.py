@@ -1,0 +1,145 @@
+"""Which tensors get a grid with placement ``full``: all that a runtime needs on one to stay in int8 between compute layers.
+
+These are, by the traced graph: the inputs of compute layers, the operands of additions, products and concatenations, what is averaged by
+a pool, results of convolutions, and what the model returns.  A result that only feeds an activation which runtimes merge with the
+operation before it gets its grid after the activation.  Where elements are only moved (slices, reshapes, max pools), the grid of
+the tensor they come from serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from .graph import CallSite, Graph, Op
+
+__all__ = ["INPUT", "ROOT", "Placement", "place_full"]
+
+INPUT = "input#"  # then the number of the tensor among the model's inputs
+ROOT = "output"  # the site of a model that is itself one known layer
+MERGED_ACTIVATIONS = frozenset(f"pd_op.{name}{inplace}" for name in ("relu", "relu6", "hardtanh", "clip") for inplace in ("", "_"))
+JOINS = frozenset(f"pd_op.{name}{inplace}" for name in ("add", "subtract", "multiply", "concat") for inplace in ("", "_"))
+AVERAGES = frozenset({"pd_op.pool2d", "pd_op.pool3d", "pd_op.mean"})
+PRODUCTS = frozenset({"pd_op.matmul", "pd_op.bmm"})
+FLOAT_READERS = frozenset({"pd_op.softmax", "pd_op.softmax_"})  # what they read stays float: masks in it may be infinite
+WEIGHTS = frozenset({"builtin.parameter", "builtin.constant"})
+
+
+@dataclass
+class Placement:
+    """The plan.
+
+    Attributes:
+        sites: places whose result gets a grid, with the value of the graph that it is, in order of execution.
+        inputs: for every compute layer whose input always lies on grids, the sites of these grids.
+    """
+
+    sites: dict[str, int] = field(default_factory=dict)
+    inputs: dict[str, list[str]] = field(default_factory=dict)
+
+
+def place_full(graph: Graph, compute: Collection[str], convolutions: Collection[str]) -> Placement:
+    """Plans the grids of one model.
+
+    Args:
+        graph: its dataflow, batch norms folded.
+        compute: names of the layers that will be quantized.
+        convolutions: those of them whose result must be on a grid for a runtime to compute it in int8.
+    """
+    plan = _Plan(graph, compute)
+    needed: set[int] = set()
+    for site in graph.sites:
+        if site.layer in compute:
+            needed.update(plan.origins(site.inputs[:1]))
+        if site.layer in convolutions:
+            needed.update(plan.settled(site.results))
+    for op in graph.ops:
+        operands = plan.operands(op)
+        needed.update(plan.origins(operands))
+        if operands and op.name not in PRODUCTS:
+            needed.update(plan.settled(op.outputs))
+    needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
+    sites = {site: value for value, site in plan.site_of.items() if value in needed}
+    inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
+    return Placement(sites, {layer: grids for layer, grids in inputs.items() if grids})
+
+
+class _Plan:
+    def __init__(self, graph: Graph, compute: Collection[str]) -> None:
+        self.graph = graph
+        self.site_of: dict[int, str] = {}
+        for number, value in enumerate(graph.inputs):
+            if value in graph.floating:
+                self.site_of[value] = f"{INPUT}{number}"
+        results = [(site.results[0], site.name or ROOT) for site in graph.sites if site.results] + [
+            (v, s) for s, v in graph.operations.items()
+        ]
+        order = {value: index for index, value in enumerate(value for op in graph.ops for value in op.outputs)}
+        for value, site in sorted(results, key=lambda item: order.get(item[0], -1)):
+            producer = graph.producer(value)
+            if value in graph.floating and producer is not None and not producer.moves:
+                self.site_of.setdefault(value, site)
+        self._within = {id(op) for site in graph.sites if site.layer in compute for op in graph.ops_of(site)}
+
+    def origin(self, value: int) -> int:
+        """The tensor whose elements ``value`` holds, maybe in another order or shape."""
+        while value not in self.site_of:
+            producer = self.graph.producer(value)
+            if producer is None or not producer.moves or not producer.inputs:
+                break
+            value = producer.inputs[0]
+        return value
+
+    def origins(self, values: Collection[int] | Iterator[int]) -> set[int]:
+        """The origins of values."""
+        return {self.origin(value) for value in values}
+
+    def settled(self, values: Collection[int]) -> set[int]:
+        """The values, or what merged activations make of them where nothing else reads them."""
+        settled: set[int] = set()
+        for value in values:
+            readers = self.graph.consumers(value)
+            merged = bool(readers) and value not in self.graph.outputs and all(op.name in MERGED_ACTIVATIONS for op in readers)
+            settled.update(result for op in readers for result in op.outputs) if merged else settled.add(value)
+        return settled
+
+    def operands(self, op: Op) -> list[int]:
+        """The tensors that an operation outside compute layers needs on a grid; none when it works with weights or in float."""
+        if id(op) in self._within or op.moves or not op.inputs or self._feeds_float(op):
+            return []
+        if op.name in AVERAGES:
+            return [op.inputs[0]]
+        if op.name in JOINS | PRODUCTS:
+            combined = self.graph.producer(op.inputs[0])
+            is_list = combined is not None and combined.name == "builtin.combine"
+            operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
+            if all(value in self.graph.floating and not self._is_weight(value) for value in operands):
+                return operands
+        return []
+
+    def _feeds_float(self, op: Op) -> bool:
+        readers = [reader for value in op.outputs for reader in self.graph.consumers(value)]
+        return op.name in JOINS and bool(readers) and all(reader.name in FLOAT_READERS for reader in readers)
+
+    def _is_weight(self, value: int) -> bool:
+        """Whether a value depends on no input of the model."""
+        pending, seen = [value], set()
+        while pending:
+            current = pending.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            producer = self.graph.producer(current)
+            if current in self.graph.inputs or producer is None:
+                return False
+            if producer.name not in WEIGHTS:
+                if producer.name == "pd_op.data":
+                    return False
+                pending.extend(producer.inputs)
+        return True
+
+    def grids_of(self, sites: list[CallSite], gridded: dict[str, int]) -> list[str]:
+        """The sites of the grids that a layer's inputs lie on, empty when one of its inputs lies on none."""
+        values = [self.origin(site.inputs[0]) for site in sites if site.inputs]
+        names = [self.site_of.get(value) for value in values]
+        return list(dict.fromkeys(name for name in names if name)) if all(name in gridded for name in names) else []

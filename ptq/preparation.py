@@ -1,0 +1,118 @@
+"""What is done to a model once the shapes of its inputs are known, at the latest in the first batch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from paddle import nn
+
+from quantizers.errors import TraceError
+
+from .attachment import configure
+from .config import PTQConfig
+from .graph import Graph
+from .hooks import SummaryCache, batch_hook_of
+from .layers.gridded import grids_of, make_gridded
+from .messages import warn
+from .observation import Observation
+from .passes.fuse import check_folded, fuse_named, fuse_traced
+from .placement import place_full
+from .registry import PTQRegistry
+from .tracing import trace
+
+__all__ = ["Preparation"]
+
+
+class Preparation:
+    """Traces the model, folds its batch norms and decides which tensors get a grid.
+
+    Args:
+        config: what the model is quantized with.
+        fuse: fold by the graph, unless `fuse_by_name` is called.
+    """
+
+    def __init__(self, config: PTQConfig, fuse: bool) -> None:
+        self.config = config
+        self.fuse = fuse
+        self.activated: set[str] = set()
+        self.folded: list[tuple[str, str]] = []
+
+    def fuse_by_name(self, model: nn.Layer, fuse_list: Sequence[Sequence[str]], specs: Sequence[Any] | None) -> None:
+        """Folds what the list names at once; it is held against the dataflow now where the inputs are known, else later."""
+        graph = None
+        if specs is not None:
+            with contextlib.suppress(TraceError):  # the trace that follows warns of it
+                graph = trace(model, specs)
+        self.activated, self.folded = fuse_named(model, fuse_list, graph)
+        self.fuse = False
+
+    def __call__(self, model: nn.Layer, observation: Observation, specs: Sequence[Any] | None = None) -> None:
+        """Traces and folds; without ``specs``, in the first batch, places the grids too.
+
+        Raises:
+            TraceError: the model cannot be traced, and folding or the placement needs it.
+            FuseError: what was folded by name should not have been.
+        """
+        args, kwargs = (tuple(specs), {}) if specs is not None else observation.input_spec or ((), {})
+        try:
+            graph = observation.graph = trace(model, args, kwargs)
+        except TraceError as error:
+            self._refuse(error)
+            observation.untraced = str(error)
+            warn(f"{error}. Without it the engine cannot know which outputs feed an activation")
+        else:
+            check_folded(self.folded, graph)
+            if self.fuse:
+                norms = [norm for _, norm in fuse_traced(model, graph)]
+                self.activated.difference_update(norms)
+                if norms and self.config.placement == "full":
+                    observation.graph = trace(model, args, kwargs)
+        if specs is None:
+            self.place(model, observation)
+
+    def _refuse(self, error: TraceError) -> None:
+        """A model without a graph is refused where the graph is indispensable."""
+        if self.config.placement == "full":
+            raise TraceError(f"{error}; placement 'full' needs the trace: use placement='compute'") from error
+        if self.fuse:
+            raise TraceError(f"{error}; pass fuse_list, or fuse=False") from error
+
+    def place(self, model: nn.Layer, observation: Observation) -> None:
+        """Turns sampling off for outputs that feed an activation, and tells quantizers what is never negative."""
+        graph: Graph | None = observation.graph
+        for name, layer in model.named_sublayers(include_self=True):
+            config = getattr(layer, "_quant_config", None)
+            if config is None:
+                continue
+            if name in self.activated or (graph is not None and graph.is_followed_by_activation(name)):
+                config.enable_out_act_quantizer = False
+            if graph is not None:
+                config.in_act_quantizer.nonnegative = graph.has_nonnegative_input(name)
+            if PTQRegistry.layer_info(layer).nonnegative:
+                config.out_act_quantizer.nonnegative = True
+        if graph is not None and self.config.placement == "full":
+            self._place_grids(model, observation, graph)
+
+    def _place_grids(self, model: nn.Layer, observation: Observation, graph: Graph) -> None:
+        if any(op.has_blocks for op in graph.ops):
+            raise TraceError(
+                f"{type(model).__name__} branches or loops on data, so its operations have no fixed places; use placement='compute'"
+            )
+        compute = {
+            name: layer
+            for name, layer in model.named_sublayers(include_self=True)
+            if PTQRegistry.is_simulated_quant_layer(layer) and isinstance(getattr(layer, "_quant_config", None), PTQConfig)
+        }
+        placement = place_full(graph, compute, [name for name, layer in compute.items() if not isinstance(layer, nn.Linear)])
+        hook = batch_hook_of(model)
+        make_gridded(model, placement.sites)
+        for site, grid in grids_of(model).items():
+            config = configure(grid, site, self.config, observation, SummaryCache() if hook is None else hook.cache)
+            config.enable_in_act_quantizer = True
+            config.enable_out_act_quantizer = False
+            config.in_act_quantizer.name = f"activation '{site}'"
+            config.in_act_quantizer.nonnegative = graph.is_nonnegative(placement.sites[site])
+        for name, sites in placement.inputs.items():
+            compute[name]._quant_config.input_sites = sites

@@ -1,0 +1,192 @@
+"""Turns a model into its dataflow graph: Paddle traces it, and every layer call and functional operation is matched to the program."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from quantizers.errors import TraceError
+
+from .graph import CallSite, Graph, Op
+from .interception import intercept
+from .messages import last_line
+from .modes import eval_mode
+from .registry import PTQRegistry
+
+__all__ = ["trace"]
+
+# Activations of nn.BatchNorm(act=...) that need an argument which Paddle's tracer does not give: it reads past the end and crashes.
+FATAL_ACTIVATIONS = ("elu", "leaky_relu")
+# Operations whose results hold elements of their first input and nothing else, whatever their attributes.
+MOVES = frozenset(
+    f"pd_op.{name}{inplace}"
+    for name in (
+        *("reshape", "transpose", "flatten", "squeeze", "unsqueeze", "slice", "strided_slice", "split", "split_with_num", "assign"),
+        *("expand", "tile", "gather", "gather_nd", "index_select", "flip", "roll", "unbind", "pixel_shuffle", "channel_shuffle"),
+        *("nearest_interp", "max_pool2d_with_index", "max_pool3d_with_index", "share_data", "view_shape"),
+    )
+    for inplace in ("", "_")
+) | {"builtin.split", "builtin.slice"}
+
+
+class _Traced(nn.Layer):  # type: ignore[misc]
+    """Gives the tracer a ``forward`` of known signature and leaves the user's model untouched."""
+
+    def __init__(self, model: nn.Layer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, args: Any, kwargs: Any) -> Any:
+        return self.model(*args, **kwargs)
+
+
+@dataclass
+class _Call:
+    layer: str
+    inputs: list[Any]
+    outputs: list[Any]
+    site: str
+    results: list[Any]
+
+
+class _Recorder:
+    """Notes the program's values at every site; those within a layer, before the user's own hooks change them, by a hook."""
+
+    def __init__(self) -> None:
+        self.operations: list[tuple[str, Any]] = []
+        self.calls: list[_Call] = []
+        self._within: tuple[list[Any], list[Any]] = ([], [])
+
+    @contextlib.contextmanager
+    def hooks(self, model: nn.Layer) -> Iterator[None]:
+        """While entered, notes what enters and leaves the ``forward`` of leaf layers."""
+        handles = []
+        try:
+            for layer in model.sublayers(include_self=True):
+                if PTQRegistry.is_registered_layer(layer):
+                    handles.append(layer.register_forward_post_hook(self._note, prepend=True, with_kwargs=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _note(self, _layer: nn.Layer, args: Any, kwargs: Any, output: Any) -> None:
+        self._within = _values((args, kwargs)), _values(output)
+
+    def operation(self, site: str, output: Any) -> Any:
+        self.operations.append((site, output))
+        return output
+
+    def layer(self, site: str, name: str, _inputs: Any, output: Any) -> Any:
+        self.calls.append(_Call(name, *self._within, site, _values(output)))
+        return output
+
+
+def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Graph:
+    """Traces the model in eval mode and returns its dataflow; the model is left as it was.
+
+    Args:
+        model: the model, in dynamic mode.
+        args, kwargs: what ``forward`` is called with, `InputSpec`s in place of tensors.
+
+    Raises:
+        TraceError: Paddle cannot turn the model into a program.
+    """
+    fatal = [name for name, layer in model.named_sublayers() if isinstance(layer, nn.BatchNorm) and layer._act in FATAL_ACTIVATIONS]
+    if fatal:
+        raise TraceError(
+            f"{', '.join(fatal)}: Paddle's tracer ends the process on a batch norm with act={' or '.join(FATAL_ACTIVATIONS)!r}"
+        )
+    recorder = _Recorder()
+    with eval_mode(model), recorder.hooks(model), intercept(model, recorder):
+        traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built
+        try:
+            function = paddle.jit.to_static(traced.forward, input_spec=[list(args), dict(kwargs or {})], full_graph=True)
+            program = function.concrete_program
+        except Exception as error:  # tracing runs the user's code: anything may come out of it
+            raise TraceError(
+                f"{type(model).__name__} cannot be traced into a program ({type(error).__name__}: {last_line(error)}); "
+                "calibration works without a trace, automatic fusing does not"
+            ) from error
+    return _build(program, recorder)
+
+
+def _values(nest: Any) -> list[Any]:
+    return [item for item in paddle.utils.flatten(nest) if isinstance(item, paddle.pir.Value)]
+
+
+def _build(program: Any, recorder: _Recorder) -> Graph:
+    numbers: dict[int, int] = {}
+    ranks: dict[int, int] = {}
+    floating: set[int] = set()
+
+    def number(value: Any) -> int:
+        key = numbers.setdefault(value.id, len(numbers))
+        if key not in ranks and value.is_dense_tensor_type():
+            ranks[key] = len(value.shape)
+            if value.dtype in (paddle.float32, paddle.float16, paddle.bfloat16, paddle.float64):
+                floating.add(key)
+        return key
+
+    ops = [
+        Op(
+            op.name(),
+            tuple(number(v) for v in op.operands_source() if v is not None and v.initialized()),
+            tuple(number(v) for v in op.results()),
+            _constant(op),
+            _moves(op),
+            any(True for _ in op.blocks()),
+        )
+        for op in _walk(program.main_program.global_block())
+    ]
+
+    def numbers_of(values: list[Any]) -> tuple[int, ...]:
+        return tuple(map(number, values))
+
+    sites = [
+        CallSite(call.layer, numbers_of(call.inputs), numbers_of(call.outputs), call.site, numbers_of(call.results))
+        for call in recorder.calls
+    ]
+    return Graph(
+        ops,
+        sites,
+        outputs=tuple(number(value) for value in _values(program.outputs)),
+        ranks=ranks,
+        inputs=tuple(number(value) for value in _values(program.inputs)),
+        operations={site: number(value) for site, value in recorder.operations},
+        floating=floating,
+    )
+
+
+def _constant(op: Any) -> float | None:
+    if op.name() == "pd_op.full":
+        return float(op.attrs()["value"])
+    if op.name() == "pd_op.pad3d" and op.attrs()["mode"] == "constant":
+        return float(op.attrs()["pad_value"])
+    return None
+
+
+def _moves(op: Any) -> bool:
+    name = op.name()
+    if name == "pd_op.pad3d":
+        return _constant(op) in (None, 0.0)
+    if name == "pd_op.pad":
+        filling = op.operands_source()[1].get_defining_op()  # the number is an operand
+        return filling.name() == "pd_op.full" and _constant(filling) == 0.0
+    if name in ("pd_op.pool2d", "pd_op.pool3d"):
+        return bool(op.attrs()["pooling_type"] == "max")
+    if name == "pd_op.dropout":
+        return bool(op.attrs()["mode"] == "upscale_in_train")
+    return name in MOVES
+
+
+def _walk(block: Any) -> Iterator[Any]:
+    for op in block.ops:
+        yield op
+        for inner in op.blocks():
+            yield from _walk(inner)
