@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from paddle import nn
 
@@ -11,7 +13,7 @@ from quantizers import AutoQuantizer, BaseQuantizer, QParams, StatisticsQuantize
 from quantizers.errors import ConfigError, FuseError, ModelError, NoCalibrationDataError, NonFiniteError
 
 from .config import PTQConfig, check_quantizer
-from .hooks import batch_hook_of, observation_of, remove_hooks
+from .hooks import batch_hook_of, call_ranges_of, observation_of, remove_hooks
 from .layers import ActivationGrid, GridInput, QuantizedActivation, QuantizedLayer
 from .layers.gridded import grids_of, is_gridded, set_gridded_class
 from .messages import warn
@@ -19,7 +21,7 @@ from .passes.choose_ranges import RangeChoice
 from .passes.replace import replace_layers
 from .registry import PTQRegistry
 
-__all__ = ["convert_model"]
+__all__ = ["as_float", "convert_model"]
 
 
 def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, weight_quantizer: BaseQuantizer | None) -> nn.Layer:
@@ -40,6 +42,9 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
     configs = {name: _with_quantizers(layer._quant_config, activation_quantizer, weight_quantizer) for name, layer in configured.items()}
     reached = [name for name, config in configs.items() if config.enable_in_act_quantizer and has_data(config.in_act_quantizer)]
     on_grids = _on_grids(model, configs, reached)
+    for name in reached:
+        if name not in on_grids:
+            _warn_of_merged_range(name, call_ranges_of(configured[name]))
     choice = _range_choice(model, {name: configs[name] for name in reached}, on_grids)
     twins = {name: make_twin(configured[name], configs[name], has_own_grid=name not in on_grids) for name in reached}
     for config in configs.values():
@@ -63,6 +68,16 @@ def _on_grids(model: nn.Layer, configs: Mapping[str, PTQConfig], reached: Collec
     return {name: grids for name, grids in found.items() if all(grid in reached for grid in grids)}
 
 
+def _warn_of_merged_range(name: str, ranges: Sequence[float]) -> None:
+    used = [value for value in ranges if value > 0]
+    if len(used) > 1:
+        gap = math.log2(max(used) / min(used))
+        warn(
+            f"layer '{name}' has {len(ranges)} calls in one forward, without places that the trace could tell apart: all "
+            f"share one range, which costs the call of the smallest input {gap:.1f} bits"
+        )
+
+
 def _swap(
     model: nn.Layer, configured: Mapping[str, nn.Layer], configs: Mapping[str, PTQConfig], twins: Mapping[str, GridInput]
 ) -> nn.Layer:
@@ -76,8 +91,29 @@ def _swap(
     converted = replace_layers(model, {configured[name]: twin for name, twin in twins.items()})
     if converted is not model and is_gridded(model):  # a model that is one layer: its twin takes over the grids
         set_gridded_class(converted)
+    if observation is not None:
+        observation.float_layers = [(configured[name], twin) for name, twin in twins.items()]
     object.__setattr__(converted, "_ptq_observation", observation)
     return converted
+
+
+@contextlib.contextmanager
+def as_float(model: nn.Layer) -> Iterator[nn.Layer]:
+    """While entered, a converted model has its float layers again, batch norms folded.
+
+    Raises:
+        ModelError: they are not known: the model is a copy, or was loaded.
+    """
+    observation = observation_of(model)
+    pairs = [] if observation is None else observation.float_layers
+    if not pairs:
+        raise ModelError("the float layers of this converted model are not known (it is a copy): use the model that convert returned")
+    baseline = replace_layers(model, {twin: layer for layer, twin in pairs})
+    object.__setattr__(baseline, "_ptq_observation", observation)
+    try:
+        yield baseline
+    finally:
+        replace_layers(baseline, dict(pairs))
 
 
 def _range_choice(model: nn.Layer, configs: Mapping[str, PTQConfig], on_grids: Mapping[str, list[str]]) -> RangeChoice | None:

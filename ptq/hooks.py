@@ -17,7 +17,16 @@ from quantizers.errors import NonFiniteError
 from .observation import Observation
 from .registry import input_argument
 
-__all__ = ["BatchHook", "attach_batch_hook", "attach_sample_hook", "batch_hook_of", "is_calibrating", "observation_of", "remove_hooks"]
+__all__ = [
+    "BatchHook",
+    "attach_batch_hook",
+    "attach_sample_hook",
+    "batch_hook_of",
+    "call_ranges_of",
+    "is_calibrating",
+    "observation_of",
+    "remove_hooks",
+]
 
 _OBSERVATION = "_ptq_observation"
 _PREPARING = threading.RLock()  # Paddle's tracer is one for the whole process
@@ -84,6 +93,8 @@ class SampleHook:
         self.name = name
         self.observation = observation
         self.cache = cache
+        self.call_ranges: list[float] = []
+        self._calls = (0, 0)
 
     def __call__(self, layer: nn.Layer, args: tuple[Any, ...], kwargs: Any, output: Any = None) -> None:
         """Called by Paddle after the layer's ``forward``; does nothing while the model is being traced (then without ``kwargs``)."""
@@ -104,6 +115,8 @@ class SampleHook:
         if isinstance(quantizer, StatisticsQuantizer):
             items, batch = self.observation.items, self.observation.batches - 1
             summaries = [self.cache.summary(tensor, quantizer, items, where) for tensor in tensors]
+            if side == "input":
+                self._note_range(max(summary.abs_max for summary in summaries))
             quantizer.sample_summaries(summaries, batch=batch if batch >= 0 else None)
             return
         for tensor in tensors:
@@ -112,6 +125,14 @@ class SampleHook:
                 quantizer.refused = f"{where}: the tensor holds NaN or Inf; fix the data or the model, then calibrate again from the start"
                 raise NonFiniteError(quantizer.refused)
         quantizer.sample_data(layer, tuple(tensors))
+
+    def _note_range(self, abs_max: float) -> None:
+        """Keeps the range of the input for the layer's first, second, ... call in a batch."""
+        batch, call = self._calls
+        call = call + 1 if batch == self.observation.batches else 0
+        self._calls = self.observation.batches, call
+        self.call_ranges += [0.0] * (call + 1 - len(self.call_ranges))
+        self.call_ranges[call] = max(self.call_ranges[call], abs_max)
 
 
 def attach_batch_hook(model: nn.Layer, observation: Observation, cache: SummaryCache, prepare: Callable[..., None] | None) -> None:
@@ -138,6 +159,12 @@ def observation_of(model: nn.Layer) -> Observation | None:
 def is_calibrating(model: nn.Layer) -> bool:
     """Whether the model, or a layer of it, carries calibration hooks."""
     return any(_own_hook_ids(layer) for layer in model.sublayers(include_self=True))
+
+
+def call_ranges_of(layer: nn.Layer) -> list[float]:
+    """Largest magnitude of the layer's input in its first, second, ... call of a batch, as far as its hook has seen."""
+    hooks = (hook for hook in layer._forward_post_hooks.values() if isinstance(hook, SampleHook))
+    return next((hook.call_ranges for hook in hooks), [])
 
 
 def remove_hooks(layer: nn.Layer) -> None:

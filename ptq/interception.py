@@ -66,8 +66,11 @@ class Watcher(Protocol):
     def operation(self, site: str, output: Any) -> Any:
         """A functional operation computed ``output``, a floating-point tensor or traced value."""
 
-    def layer(self, site: str, name: str, inputs: Any, output: Any) -> Any:
-        """The registered layer called ``name`` computed ``output`` from ``inputs`` (its args and kwargs); ``site`` is this use of it."""
+    def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
+        """A registered layer is about to be called; ``site`` is this use of it.  Returns the arguments to go on with."""
+
+    def layer(self, site: str, name: str, output: Any) -> Any:
+        """The registered layer called ``name`` computed ``output``."""
 
 
 @untraced
@@ -107,7 +110,8 @@ class _Run:
             with self._inside(site):
                 return call(layer, *args, **kwargs)
         with self._deaf():
-            return self.watcher.layer(site, name, (args, kwargs), call(layer, *args, **kwargs))
+            args, kwargs = self.watcher.enter(site, layer, args, kwargs)
+            return self.watcher.layer(site, name, call(layer, *args, **kwargs))
 
     def call_operation(self, operation: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self.is_deaf:

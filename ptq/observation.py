@@ -49,6 +49,7 @@ class Observation:
         input_spec: arguments of the calls with `InputSpec`s for tensors; a dimension that varied is free, so is the batch.
         graph: the traced dataflow, ``None`` when there is none.
         untraced: why there is no graph.
+        float_layers: once converted, the float layers and the twins in their place; a copy or pickle of the model is without.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,10 @@ class Observation:
         self.input_spec: Call | None = None
         self.graph: Graph | None = None
         self.untraced = "the model itself was never called"
+        self.float_layers: list[tuple[Any, Any]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "float_layers": []}
 
     def begin_batch(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Notes a call of the model."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from .graph import CallSite, Graph, Op
 
-__all__ = ["INPUT", "ROOT", "Placement", "place_full"]
+__all__ = ["CALL_INPUT", "INPUT", "ROOT", "Placement", "place_calls", "place_full"]
 
 INPUT = "input#"  # then the number of the tensor among the model's inputs
+CALL_INPUT = ":input"  # after a call site: the tensor that goes into it
 ROOT = "output"  # the site of a model that is itself one known layer
 MERGED_ACTIVATIONS = frozenset(f"pd_op.{name}{inplace}" for name in ("relu", "relu6", "hardtanh", "clip") for inplace in ("", "_"))
 JOINS = frozenset(f"pd_op.{name}{inplace}" for name in ("add", "subtract", "multiply", "concat") for inplace in ("", "_"))
@@ -31,7 +32,7 @@ class Placement:
 
     Attributes:
         sites: places whose result gets a grid, with the value of the graph that it is, in order of execution.
-        inputs: for every compute layer whose input always lies on grids, the sites of these grids.
+        inputs: for every compute layer whose input always lies on grids, the sites of these grids, one for each call of the layer.
     """
 
     sites: dict[str, int] = field(default_factory=dict)
@@ -62,6 +63,21 @@ def place_full(graph: Graph, compute: Collection[str], convolutions: Collection[
     sites = {site: value for value, site in plan.site_of.items() if value in needed}
     inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
     return Placement(sites, {layer: grids for layer, grids in inputs.items() if grids})
+
+
+def place_calls(graph: Graph, compute: Collection[str]) -> Placement:
+    """Plans, for placement ``compute``, a grid for every use of those layers that the model calls several times.
+
+    Their weights are shared, their inputs may have very different ranges.
+    """
+    placement = Placement()
+    for layer in compute:
+        calls = graph.sites_of(layer)
+        if len(calls) > 1 and all(call.inputs for call in calls):
+            sites = {f"{call.name}{CALL_INPUT}": call.inputs[0] for call in calls}
+            placement.sites |= sites
+            placement.inputs[layer] = list(sites)
+    return placement
 
 
 class _Plan:
@@ -142,4 +158,4 @@ class _Plan:
         """The sites of the grids that a layer's inputs lie on, empty when one of its inputs lies on none."""
         values = [self.origin(site.inputs[0]) for site in sites if site.inputs]
         names = [self.site_of.get(value) for value in values]
-        return list(dict.fromkeys(name for name in names if name)) if all(name in gridded for name in names) else []
+        return [name for name in names if name] if all(name in gridded for name in names) else []

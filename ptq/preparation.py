@@ -18,7 +18,7 @@ from .layers.gridded import grids_of, make_gridded
 from .messages import warn
 from .observation import Observation
 from .passes.fuse import check_folded, fuse_named, fuse_traced
-from .placement import place_full
+from .placement import place_calls, place_full
 from .registry import PTQRegistry
 from .tracing import trace
 
@@ -92,11 +92,14 @@ class Preparation:
                 config.in_act_quantizer.nonnegative = graph.has_nonnegative_input(name)
             if PTQRegistry.layer_info(layer).nonnegative:
                 config.out_act_quantizer.nonnegative = True
-        if graph is not None and self.config.placement == "full":
+        if graph is not None:
             self._place_grids(model, observation, graph)
 
     def _place_grids(self, model: nn.Layer, observation: Observation, graph: Graph) -> None:
-        if any(op.has_blocks for op in graph.ops):
+        is_fixed = not any(op.has_blocks for op in graph.ops)
+        if self.config.placement == "compute" and (not is_fixed or "forward" in vars(model)):
+            return  # layers that are called several times get one range, see `conversion`
+        if not is_fixed:
             raise TraceError(
                 f"{type(model).__name__} branches or loops on data, so its operations have no fixed places; use placement='compute'"
             )
@@ -105,7 +108,12 @@ class Preparation:
             for name, layer in model.named_sublayers(include_self=True)
             if PTQRegistry.is_simulated_quant_layer(layer) and isinstance(getattr(layer, "_quant_config", None), PTQConfig)
         }
-        placement = place_full(graph, compute, [name for name, layer in compute.items() if not isinstance(layer, nn.Linear)])
+        if self.config.placement == "full":
+            placement = place_full(graph, compute, [name for name, layer in compute.items() if not isinstance(layer, nn.Linear)])
+        else:
+            placement = place_calls(graph, compute)
+        if not placement.sites:
+            return
         hook = batch_hook_of(model)
         make_gridded(model, placement.sites)
         for site, grid in grids_of(model).items():

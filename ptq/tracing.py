@@ -82,7 +82,10 @@ class _Recorder:
         self.operations.append((site, output))
         return output
 
-    def layer(self, site: str, name: str, _inputs: Any, output: Any) -> Any:
+    def enter(self, _site: str, _layer: nn.Layer, args: Any, kwargs: Any) -> Any:
+        return args, kwargs
+
+    def layer(self, site: str, name: str, output: Any) -> Any:
         self.calls.append(_Call(name, *self._within, site, _values(output)))
         return output
 

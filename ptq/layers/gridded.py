@@ -14,8 +14,8 @@ from quantizers.errors import ModelError
 
 from ..interception import intercept
 from ..modes import untraced
-from ..placement import INPUT, ROOT
-from ..registry import PTQRegistry
+from ..placement import CALL_INPUT, INPUT, ROOT
+from ..registry import PTQRegistry, input_argument
 from .activation_grid import ActivationGrid
 
 __all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
@@ -49,8 +49,16 @@ class ActivationGrids(nn.Layer):  # type: ignore[misc]
         """Watches functional operations, see `interception.Watcher`."""
         return self.apply(site, output)
 
-    def layer(self, site: str, _name: str, _inputs: Any, output: Any) -> Any:
-        """Watches layers."""
+    def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
+        """Watches what layers are given: puts the input on the grid of this use of the layer, where it has one."""
+        place = f"{site}{CALL_INPUT}"
+        if args:
+            return (self.apply(place, args[0]), *args[1:]), kwargs
+        name = input_argument(layer.__class__)
+        return args, {**kwargs, name: self.apply(place, kwargs[name])} if name in kwargs else kwargs
+
+    def layer(self, site: str, _name: str, output: Any) -> Any:
+        """Watches what layers compute."""
         return self.apply(site, output)
 
 

@@ -27,7 +27,10 @@ class Names:
         self.found.append(site)
         return output
 
-    def layer(self, site: str, _name: str, _inputs: Any, output: Any) -> Any:
+    def enter(self, _site: str, _layer: nn.Layer, args: Any, kwargs: Any) -> Any:
+        return args, kwargs
+
+    def layer(self, site: str, _name: str, output: Any) -> Any:
         self.found.append(site)
         return output
 
