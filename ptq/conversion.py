@@ -53,6 +53,8 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
     converted = _swap(model, configured, configs, twins)
     if choice is not None:
         choice.select(converted, twins)
+    if is_gridded(converted):
+        _round_biases(twins, on_grids)
     unreached = [name for name, config in configs.items() if config.enable_in_act_quantizer and name not in twins]
     if unreached:
         warn(f"left float, since no calibration data reached them: {', '.join(unreached)}")
@@ -66,6 +68,15 @@ def _on_grids(model: nn.Layer, configs: Mapping[str, PTQConfig], reached: Collec
     found = {name: [names_of[site] for site in configs[name].input_sites] for name in reached if configs[name].input_sites}
     # a grid that no data reached stays out, and the layer keeps one of its own
     return {name: grids for name, grids in found.items() if all(grid in reached for grid in grids)}
+
+
+def _round_biases(twins: Mapping[str, GridInput], on_grids: Mapping[str, list[str]]) -> None:
+    """Biases as an int8 runtime has them; those of a layer whose inputs have several scales stay float."""
+    for name, twin in twins.items():
+        grids = [twins[grid] for grid in on_grids[name]] if name in on_grids else [twin]
+        scales = {float(grid.input_scale) for grid in grids}
+        if isinstance(twin, QuantizedLayer) and len(scales) == 1:
+            twin.round_bias(scales.pop())
 
 
 def _warn_of_merged_range(name: str, ranges: Sequence[float]) -> None:

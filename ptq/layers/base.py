@@ -116,6 +116,22 @@ class QuantizedLayer(GridInput):
         self.register_buffer("weight_quantized", _tensor(integers, str(np.dtype(qparams.storage_dtype))))
         self.register_buffer("weight_scale", _tensor(scale, "float32"))
 
+    def round_bias(self, input_scale: float) -> None:
+        """Puts the bias on the grid of the integer sums that it is added to, ``input_scale * weight_scale``, as int8 runtimes do.
+
+        The scale of each output channel must be one number.  A bias too large for 32-bit integers stays as it is.
+        """
+        bias = self._parameters.get("bias")
+        if bias is None:
+            return
+        scale = np.float64(input_scale) * self.weight_scale.numpy().astype(np.float64).reshape(-1)
+        integers = np.rint(bias.astype("float32").numpy().astype(np.float64) / scale)
+        if scale.size not in (1, bias.size) or np.abs(integers).max(initial=0) >= 2**31:
+            return
+        rounded = copy.deepcopy(bias)  # the float layer keeps its own
+        rounded.set_value(_tensor(integers * scale, "float32").astype(bias.dtype))
+        self._parameters["bias"] = rounded
+
     @property
     def weight(self) -> paddle.Tensor:
         """The dequantized weight, in the float weight's shape and dtype."""

@@ -321,3 +321,30 @@ def test_an_error_in_the_forward_leaves_nothing_behind() -> None:
         model(data(2, 5, 6, 6))
     assert paddle._C_ops.relu is relu
     assert intercept is not None
+
+
+def test_biases_lie_on_the_grid_of_the_integer_sums() -> None:
+    float_model = small_net()
+    float_model.fc.bias.set_value(data(5, seed=8))
+    model = converted(float_model, data(4, 3, 6, 6), config=full(), fuse=True)
+    grids = grids_of(model)
+    for name, site in (("conv1", "input#0"), ("conv2", "relu#0"), ("fc", "pool")):
+        layer = getattr(model, name)
+        scale = float(grids[site].input_scale) * layer.weight_scale.numpy().astype(np.float64).reshape(-1)
+        sums = layer.bias.numpy() / scale
+        assert np.abs(sums - np.rint(sums)).max() < 1e-3, name
+        assert np.abs(np.rint(sums)).max() > 100, name  # fine enough to matter little
+    before = float_model.fc.bias.numpy() / (float(grids["pool"].input_scale) * model.fc.weight_scale.numpy().reshape(-1))
+    assert np.abs(before - np.rint(before)).max() > 0.1  # the float model's bias is untouched
+    assert np.abs(model.fc.bias.numpy() - float_model.fc.bias.numpy()).max() < 1e-3
+
+
+def test_a_bias_too_large_for_32_bits_stays_float() -> None:
+    model = Net(lambda m, x: m.fc(x), fc=nn.Linear(6, 4))
+    model.fc.weight.set_value(model.fc.weight * paddle.to_tensor([1.0, 1.0, 1.0, 1e-12]))
+    twin = converted(model, data(8, 6), config=full())
+    twin_bias = twin.fc.bias.numpy()
+    model.fc.bias.set_value(model.fc.bias + 3.0)
+    kept = converted(model, data(8, 6), config=full())
+    assert np.array_equal(kept.fc.bias.numpy(), model.fc.bias.numpy())
+    assert twin_bias.shape == (4,)
