@@ -125,8 +125,10 @@ class QuantizedLayer(GridInput):
         if bias is None:
             return
         scale = np.float64(input_scale) * self.weight_scale.numpy().astype(np.float64).reshape(-1)
+        if scale.size not in (1, bias.size):
+            return
         integers = np.rint(bias.astype("float32").numpy().astype(np.float64) / scale)
-        if scale.size not in (1, bias.size) or np.abs(integers).max(initial=0) >= 2**31:
+        if np.abs(integers).max(initial=0) >= 2**31:
             return
         rounded = copy.deepcopy(bias)  # the float layer keeps its own
         rounded.set_value(_tensor(integers * scale, "float32").astype(bias.dtype))
