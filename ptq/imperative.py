@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import paddle
 from paddle import nn
-from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.static import InputSpec
 
 from quantizers import BaseQuantizer
-from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError
+from quantizers.errors import ConfigError, ModelError
 
 from . import layers as _layers  # noqa: F401 - registers every known layer
 from .attachment import attach_quantizers
 from .config import PTQConfig, default_ptq_config
-from .conversion import convert_model
+from .conversion import as_float, convert_model
+from .export.formats import formats_named
 from .export.save import save_artifact
-from .hooks import SummaryCache, attach_batch_hook, is_calibrating, observation_of
+from .hooks import SummaryCache, attach_batch_hook, is_calibrating
 from .observation import Observation
+from .override_keys import ModelKeys
+from .preflight import refuse_or_warn, require_dynamic_mode
 from .preparation import Preparation
 from .registry import PTQRegistry
 
@@ -67,10 +70,13 @@ class ImperativePTQ:
         Raises:
             ModelError: ``model`` is not a layer, or static mode is on.
             AlreadyQuantizedError: the model was prepared or converted before.
+            NonFiniteError: a weight that is to be quantized holds NaN or Inf.
+            UnsupportedDtypeError: such a weight is complex.
             FuseError: a name in ``fuse_list`` does not exist or cannot be fused.
             TraceError: automatic fusing of a model that cannot be traced (raised by the first batch without ``input_spec``).
         """
-        _check_model(model)
+        refuse_or_warn(model, will_be_in_eval_mode=fuse)
+        ModelKeys(model, self._quant_config.overrides).check_layers(self._quant_config.placement)
         if fuse_list is not None and not fuse:
             raise ConfigError("fuse_list is given but fuse is False; pass fuse=True, or leave fuse_list out")
         if not inplace:
@@ -114,7 +120,7 @@ class ImperativePTQ:
             NoCalibrationDataError: no data reached any layer.
             NonFiniteError: a tensor held NaN or Inf, or a weight does.
         """
-        _check_dynamic_mode()
+        require_dynamic_mode()
         if not isinstance(model, nn.Layer) or not is_calibrating(model):
             raise ModelError("convert needs a model prepared with ImperativePTQ.quantize that is not converted yet")
         if not inplace:
@@ -123,14 +129,27 @@ class ImperativePTQ:
 
     _convert = convert
 
-    def save_quantized_model(self, model: nn.Layer, path: str, input_spec: Sequence[Any] | None = None, **config: Any) -> nn.Layer:
-        """Converts the model if it is not converted yet, saves it and checks what was saved in a fresh process.
+    def save_quantized_model(
+        self,
+        model: nn.Layer,
+        path: str,
+        input_spec: Sequence[Any] | None = None,
+        *,
+        formats: Sequence[str] = ("jit",),
+        float_baseline: bool = False,
+        **config: Any,
+    ) -> nn.Layer:
+        """Converts the model if it is not converted yet, saves it, checks what was saved in a fresh process, and prints a report.
 
         Args:
             model: a model from `quantize` or `convert`.
-            path: prefix of the files: ``path.json``, ``path.pdiparams``, and the manifest ``path.ptq.json``.
+            path: prefix of the files.  Each format has its own; the manifest ``path.ptq.json`` has checksums of all.
             input_spec: `InputSpec`s or example tensors of ``forward``'s arguments; ``None`` means the shapes seen in calibration,
                 batch dimension free.
+            formats: ``"jit"``: ``path.json`` and ``path.pdiparams``, portable and not faster than float; ``"onnx"``: ``path.onnx``
+                for ONNX Runtime and OpenVINO (extra ``onnx``); ``"inference"``: ``path.infer.pdmodel`` and ``path.infer.pdiparams``
+                for `ptq.export.create_int8_predictor`.
+            float_baseline: also save the float model, batch norms folded, in the same formats at ``path_float``, to compare with.
             **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
 
         Returns:
@@ -138,47 +157,25 @@ class ImperativePTQ:
 
         Raises:
             ArtifactError: the files cannot be written.
+            ExportError: a format lacks an operation of the model.
             MismatchError: the saved model does not answer as the model in memory; an older artifact is left as it was.
+            MissingExtraError: a format needs an extra that is not installed.
         """
         if not isinstance(model, nn.Layer):
             raise ModelError(f"save_quantized_model needs a paddle.nn.Layer, got {model!r}")
-        _check_dynamic_mode()
+        require_dynamic_mode()
+        formats_named(formats)
         if is_calibrating(model):
             model = self.convert(model)
         elif not any(PTQRegistry.is_quantized_layer(layer) for layer in model.sublayers(include_self=True)):
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
-        save_artifact(model, path, None if input_spec is None else _as_specs(input_spec, keep_tensors=True), **config)
+        specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
+        if float_baseline:
+            with as_float(model) as baseline:
+                save_artifact(baseline, f"{os.fspath(path)}_float", specs, formats, **config)
+        report = save_artifact(model, path, specs, formats, **config)
+        print("\n".join(report.lines()))
         return model
-
-
-def _check_dynamic_mode() -> None:
-    if not paddle.in_dynamic_mode():
-        raise ModelError("static mode is on: call paddle.disable_static() before quantizing a dygraph model")
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, nn.Layer):
-        raise ModelError(f"the model must be a paddle.nn.Layer, got {model!r}")
-    if isinstance(model, paddle.DataParallel):
-        raise ModelError("the model is wrapped in paddle.DataParallel: quantize what it wraps, model._layers")
-    _check_dynamic_mode()
-    static = [
-        name or type(layer).__name__
-        for name, layer in model.named_sublayers(include_self=True)
-        if isinstance(layer.forward, StaticFunction)
-    ]
-    if static:
-        raise ModelError(
-            f"{', '.join(static[:5])}: forward was turned into a program by paddle.jit.to_static, so hooks would see no data; "
-            "call forward.rollback(), or paddle.jit.enable_to_static(False) before building the model"
-        )
-    if is_calibrating(model) or observation_of(model) is not None:
-        raise AlreadyQuantizedError("the model was prepared by quantize already; quantize the float model instead")
-    twins = [
-        name or type(layer).__name__ for name, layer in model.named_sublayers(include_self=True) if PTQRegistry.is_quantized_layer(layer)
-    ]
-    if twins:
-        raise AlreadyQuantizedError(f"the model holds quantized layers already: {', '.join(twins[:5])}; quantize the float model instead")
 
 
 def _as_specs(input_spec: Sequence[Any], keep_tensors: bool = False) -> list[Any]:

@@ -62,7 +62,8 @@ class AutoQuantizer(StatisticsQuantizer):
         if not self.statistics:
             raise NoCalibrationDataError(f"{self.where()}: no data was sampled; run calibration batches through the model first")
         kind = self._kind(self.statistics[0])
-        return [grid_of_range(bounds, kind, self.quant_bits) for bounds in self._candidate_ranges(self.statistics[0], kind)]
+        ranges = self._candidate_ranges(self.statistics[0], kind)
+        return [grid_of_range(self._useful(bounds, kind), kind, self.quant_bits) for bounds in ranges]
 
     def choose(self, index: int) -> None:
         """Keep the candidate of that index."""

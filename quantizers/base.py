@@ -25,7 +25,8 @@ class BaseQuantizer:
 
     Attributes that the engine may set: ``name`` (where the tensor is, for messages), ``quant_axis`` (channel axis),
     ``is_weight`` (a symmetric grid without its most negative integer), ``nonnegative`` (what the model's graph knows about the
-    sign; None: look at the data), ``sampled`` (calibration data was handed to ``sample_data``),
+    sign; None: look at the data), ``useful_range`` (what lies outside makes no difference to whoever reads the tensor, so that a
+    grid with a zero point need not span it), ``sampled`` (calibration data was handed to ``sample_data``),
     ``refused`` (why a batch was not, in which case there must be no thresholds).
     """
 
@@ -33,6 +34,7 @@ class BaseQuantizer:
     quant_axis: int | None = None
     is_weight: bool = False
     nonnegative: bool | None = None
+    useful_range: tuple[float, float] | None = None
     sampled: bool = False
     refused: str = ""
 

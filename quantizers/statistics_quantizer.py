@@ -121,7 +121,8 @@ class StatisticsQuantizer(BaseQuantizer):
             raise NoCalibrationDataError(f"{self.where()}: no data was sampled; run calibration batches through the model first")
         for statistics in self.statistics:
             statistics.check_usable(self.where())
-        self._ranges = [self._range(statistics, self._kind(statistics)) for statistics in self.statistics]
+        kinds = [self._kind(statistics) for statistics in self.statistics]
+        self._ranges = [self._useful(self._range(entry, kind), kind) for entry, kind in zip(self.statistics, kinds, strict=True)]
         self.thresholds = [bounds.threshold for bounds in self._ranges]
 
     @property
@@ -144,6 +145,12 @@ class StatisticsQuantizer(BaseQuantizer):
     def _range(self, statistics: TensorStatistics, kind: GridKind) -> Range:
         whole = full_range(statistics, kind)
         return range_of_threshold(min(self._threshold(statistics), whole.threshold), statistics, kind)
+
+    def _useful(self, bounds: Range, kind: GridKind) -> Range:
+        if self.useful_range is None or kind != "asymmetric":
+            return bounds
+        low, high = self.useful_range
+        return Range(min(max(bounds.low, low), 0.0), max(min(bounds.high, high), 0.0))
 
     def _threshold(self, statistics: TensorStatistics) -> float:
         raise NotImplementedError(f"{type(self).__name__} must define _threshold(statistics)")

@@ -47,5 +47,7 @@ class RuntimeReport:
         total = Counter(kernel.op for kernel in self.kernels)
         int8 = Counter(kernel.op for kernel in self.kernels if kernel.is_int8)
         counts = ", ".join(f"{int8[op]}/{count} {op}" for op, count in sorted(total.items())) or "no compute layer"
-        floats = [f"  float: {kernel.name} ({kernel.op}, {kernel.kernel}): {kernel.reason}" for kernel in self.kernels if not kernel.is_int8]
+        floats = [
+            f"  float: {kernel.name} ({kernel.op}, {kernel.kernel}): {kernel.reason}" for kernel in self.kernels if not kernel.is_int8
+        ]
         return [f"{self.runtime}: int8 {counts}; {self.sqnr_db:.1f} dB against the model in memory", *floats, *self.notes]

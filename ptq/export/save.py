@@ -1,75 +1,90 @@
-"""Saves a converted model: written under temporary names, checked in a fresh process, then renamed, the manifest last."""
+"""Saves a model in the formats asked for: written under temporary names, checked in fresh processes, then renamed, the manifest last."""
 
 from __future__ import annotations
 
-import inspect
+import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from quantizers.errors import ArtifactError, ConfigError, ExportError
+from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
 
-from ..hooks import observation_of
-from ..messages import last_line
 from ..modes import eval_mode
-from ..observation import Observation, restore
+from ..progress import progress
 from ..registry import PTQRegistry
-from .check import check_artifact, largest_difference
+from .call import answer_of, call_of, output_positions, tensors_of
+from .check import check_artifact
+from .formats import ALL_SUFFIXES, JIT, Format, formats_named
 from .jit import SUFFIXES, write_jit
-from .manifest import MANIFEST_SUFFIX, write_manifest
+from .manifest import MANIFEST_SUFFIX, read_manifest, write_manifest
+from .onnx_write import parameter_names
+from .report import RuntimeReport
 
 __all__ = ["SaveReport", "save_artifact"]
 
 
 @dataclass(frozen=True)
 class SaveReport:
-    """What was written: the path prefix, the bytes of each file, and the difference found by the check."""
+    """What was written: the path prefix, the bytes of each file, the difference found in the portable format, and the runtimes' reports."""
 
     path: str
     bytes: dict[str, int]
     difference: float
+    runtimes: tuple[RuntimeReport, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        sizes = ", ".join(f"{suffix} {size / 1e6:.2f} MB" for suffix, size in self.bytes.items())
+        portable = f"Paddle, portable: differs by {self.difference:.1e} of the largest output from the model in memory"
+        return [f"{self.path}: {sizes}", portable, *(line for runtime in self.runtimes for line in runtime.lines())]
 
 
-def save_artifact(model: nn.Layer, path: str, input_spec: Sequence[Any] | None, **config: Any) -> SaveReport:
-    """Writes ``path.json``, ``path.pdiparams`` and ``path.ptq.json``; see `ImperativePTQ.save_quantized_model`."""
+def save_artifact(
+    model: nn.Layer, path: str, input_spec: Sequence[Any] | None, formats: Sequence[str] = (JIT,), **config: Any
+) -> SaveReport:
+    """Writes the files of the formats and the manifest ``path.ptq.json``; see `ImperativePTQ.save_quantized_model`."""
+    chosen = formats_named(formats)
     folder, name = _checked_path(path)
-    spec, arguments = _call_of(model, input_spec)
+    spec, arguments = call_of(model, input_spec)
     with eval_mode(model), paddle.no_grad():
-        expected = _answer(model, arguments)
-        kept = _output_positions(config.pop("output_spec", None), expected)
+        expected = answer_of(model, arguments)
+        kept = output_positions(config.pop("output_spec", None), expected)
         if kept is not None:
             config["output_spec"], expected = kept, [expected[position] for position in kept]
-        inputs = [item for item in paddle.utils.flatten(arguments) if isinstance(item, paddle.Tensor)]
         try:
             with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
                 prefix = os.path.join(temporary, name)
                 write_jit(model, prefix, spec, **config)
-                difference = check_artifact(prefix, inputs, expected)
-                files = {suffix: Path(prefix + suffix) for suffix in SUFFIXES}
-                sizes = {suffix: file.stat().st_size for suffix, file in files.items()}
-                write_manifest(Path(prefix + MANIFEST_SUFFIX), files, _facts(model, spec))
-                _publish(prefix, os.path.join(folder, name))
+                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected)
+                files = {suffix: Path(prefix + suffix) for suffix in report.bytes}
+                write_manifest(Path(prefix + MANIFEST_SUFFIX), files, _facts(model, spec, report))
+                _publish(prefix, os.path.join(folder, name), files)
         except OSError as error:
             raise ArtifactError(f"{path}: the model cannot be written: {error}") from error
-    return SaveReport(path, sizes, difference)
+    return report
 
 
-def _answer(model: nn.Layer, arguments: Sequence[Any]) -> list[paddle.Tensor]:
-    try:
-        return _distinct_tensors(model(*arguments))
-    except Exception as error:  # the user's code: anything may come out of it
-        shapes = [list(item.shape) for item in paddle.utils.flatten(list(arguments)) if isinstance(item, paddle.Tensor)]
-        raise ExportError(
-            f"{type(model).__name__} fails on inputs of shapes {shapes} ({type(error).__name__}: {last_line(error)}); check input_spec"
-        ) from error
+def _write_and_check(
+    model: nn.Layer, path: str, prefix: str, formats: dict[str, Format | None], inputs: list[paddle.Tensor], expected: list[paddle.Tensor]
+) -> SaveReport:
+    """Makes every format from the portable files at ``prefix``, each checked against the model's answers."""
+    difference = check_artifact(prefix, inputs, expected)
+    arrays, answers, names = [x.numpy() for x in inputs], [y.numpy() for y in expected], parameter_names(model)
+    suffixes: list[str] = []
+    runtimes: list[RuntimeReport] = []
+    for _, made in progress(formats.items(), description=f"saving {os.path.basename(path)}"):
+        suffixes += SUFFIXES if made is None else made.suffixes
+        if made is not None:
+            made.write(prefix, names)
+            runtimes += made.check(prefix, arrays, answers, names)
+    return SaveReport(path, {suffix: os.path.getsize(prefix + suffix) for suffix in suffixes}, difference, tuple(runtimes))
 
 
 def _checked_path(path: str) -> tuple[str, str]:
@@ -83,134 +98,45 @@ def _checked_path(path: str) -> tuple[str, str]:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise ArtifactError(f"{path}: its folder cannot be made: {error}") from error
-    for suffix in (*SUFFIXES, MANIFEST_SUFFIX):
+    for suffix in (*ALL_SUFFIXES, MANIFEST_SUFFIX):
         if os.path.isdir(os.path.join(folder, name + suffix)):
             raise ArtifactError(f"{path}{suffix} is a folder; remove it or choose another path")
     return folder, name
 
 
-def _publish(prefix: str, target: str) -> None:
-    """Renames the files into place, the manifest last: a mixture of two saves never matches a manifest."""
-    for suffix in (*SUFFIXES, MANIFEST_SUFFIX):
+def _publish(prefix: str, target: str, suffixes: Iterable[str]) -> None:
+    """Renames the files into place, the manifest last, so that a mixture of two saves never matches a manifest.
+
+    Then removes files of an older save that the new one does not have: nobody could tell that they are another model's.
+    """
+    written = [*suffixes, MANIFEST_SUFFIX]
+    older = _listed(target)
+    for suffix in written:
         with open(prefix + suffix, "rb") as file:
             os.fsync(file.fileno())
-    for suffix in (*SUFFIXES, MANIFEST_SUFFIX):
+    for suffix in written:
         os.replace(prefix + suffix, target + suffix)
+    for suffix in older:
+        if suffix not in written:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(target + suffix)
 
 
-def _call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any], list[Any]]:
-    """The spec to save with, and arguments for the check: the first calibration batch where it fits the spec."""
-    observation = observation_of(model)
-    calibrated = _calibrated_call(model, observation) if observation is not None else None
-    if input_spec is None:
-        if calibrated is None:
-            raise ConfigError("input_spec is needed: the model saw no calibration batch that would tell its input shapes")
-        return calibrated
-    if any(isinstance(item, paddle.Tensor) for item in input_spec):
-        specs = [InputSpec(item.shape, item.dtype) if isinstance(item, paddle.Tensor) else item for item in input_spec]
-        return specs, [_example(item) if isinstance(item, InputSpec) else item for item in input_spec]
-    specs = list(input_spec)
-    if calibrated is not None and _fits(specs, calibrated[1]):
-        return specs, calibrated[1]
-    return specs, _examples(specs)
+def _listed(target: str) -> list[str]:
+    """Suffixes of this project's files that the manifest of an older save lists."""
+    with contextlib.suppress(ArtifactError, CorruptArtifactError):
+        return [suffix for suffix in read_manifest(target)["files"] if suffix in ALL_SUFFIXES]
+    return []
 
 
-def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[Any], list[Any]] | None:
-    if observation.input_spec is None:
-        return None
-    specs = _positional(model, *observation.input_spec)
-    if observation.first_batch is None:  # the statistics came from a file, which tells shapes but holds no data
-        return specs, _examples(specs)
-    arrays = _positional(model, *observation.first_batch)
-    return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
-
-
-def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
-    """The arguments in the order of ``forward``'s parameters, trailing ones that were left out dropped."""
-    if not kwargs:
-        return list(args)
-    bound = inspect.signature(model.forward).bind(*args, **kwargs)
-    last = list(bound.arguments)[-1]
-    bound.apply_defaults()
-    names = list(bound.arguments)
-    if bound.kwargs:
-        raise ConfigError(
-            f"the model takes keyword-only arguments ({', '.join(bound.kwargs)}), which a saved program cannot; pass input_spec"
-        )
-    return [bound.arguments[name] for name in names[: names.index(last) + 1]]
-
-
-def _fits(specs: Sequence[Any], arguments: Sequence[Any]) -> bool:
-    flat_specs, flat_arguments = paddle.utils.flatten(list(specs)), paddle.utils.flatten(list(arguments))
-    return len(flat_specs) == len(flat_arguments) and all(
-        not isinstance(spec, InputSpec)
-        or (
-            isinstance(tensor, paddle.Tensor)
-            and len(spec.shape) == tensor.ndim
-            and all(a in (-1, None, b) for a, b in zip(spec.shape, tensor.shape, strict=True))
-            and tensor.dtype == spec.dtype
-        )
-        for spec, tensor in zip(flat_specs, flat_arguments, strict=True)
-    )
-
-
-def _examples(nest: Any) -> Any:
-    """`_example` of every spec in tuples, lists and dicts."""
-    if isinstance(nest, dict):
-        return {key: _examples(item) for key, item in nest.items()}
-    if type(nest) in (list, tuple):
-        return type(nest)(map(_examples, nest))
-    return _example(nest)
-
-
-def _example(spec: Any) -> Any:
-    """A tensor for a spec, free dimensions 2, always the same values."""
-    if not isinstance(spec, InputSpec):
-        return spec
-    shape = [2 if size in (None, -1) else size for size in spec.shape]
-    values = np.random.default_rng(0).standard_normal(shape)
-    return paddle.to_tensor(values).astype(spec.dtype) if "int" not in str(spec.dtype) else paddle.zeros(shape, spec.dtype)
-
-
-def _distinct_tensors(outputs: Any) -> list[paddle.Tensor]:
-    """The tensors of an output, in order; one that is returned twice counts once, as in a saved program."""
-    found: dict[int, paddle.Tensor] = {}
-    for item in paddle.utils.flatten(outputs):
-        if isinstance(item, paddle.Tensor):
-            found.setdefault(id(item), item)
-    return list(found.values())
-
-
-def _output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddle.Tensor]) -> list[int] | None:
-    """Positions of the outputs to keep; ``None`` keeps all."""
-    if output_spec is None:
-        return None
-    if not isinstance(output_spec, (list, tuple)):
-        raise ConfigError(f"output_spec must be a list of positions or output tensors, got {output_spec!r}")
-    positions = [_output_position(item, outputs) for item in output_spec]
-    if positions == list(range(len(outputs))):
-        return None
-    if len(set(positions)) != len(positions) or not 0 < len(positions) < len(outputs):
-        raise ConfigError("output_spec must name at least one output, each at most once, and all of them only in their own order")
-    return positions
-
-
-def _output_position(item: Any, outputs: Sequence[paddle.Tensor]) -> int:
-    """Position of one output, given by its number or as what the model answers to the first calibration batch."""
-    if isinstance(item, paddle.Tensor):
-        found = [i for i, output in enumerate(outputs) if output.shape == item.shape and largest_difference(item, output) < 1e-3]
-    else:
-        is_number = isinstance(item, (int, np.integer)) and not isinstance(item, bool)
-        found = [int(item)] if is_number and 0 <= item < len(outputs) else []
-    if len(found) != 1:
-        shown = f"a tensor of shape {list(item.shape)}" if isinstance(item, paddle.Tensor) else repr(item)
-        raise ConfigError(f"output_spec: {shown} is not one of the model's {len(outputs)} outputs; pass positions, 0 to {len(outputs) - 1}")
-    return found[0]
-
-
-def _facts(model: nn.Layer, spec: Sequence[Any]) -> dict[str, Any]:
+def _facts(model: nn.Layer, spec: Sequence[Any], report: SaveReport) -> dict[str, Any]:
     layers = [layer for layer in model.sublayers(include_self=True) if PTQRegistry.is_quantized_layer(layer)]
     shapes = [
         {"shape": list(item.shape), "dtype": str(item.dtype)} for item in paddle.utils.flatten(list(spec)) if isinstance(item, InputSpec)
     ]
-    return {"quantized_layers": len(layers), "inputs": shapes, "paddle": paddle.__version__}
+    return {
+        "quantized_layers": sum(hasattr(layer, "weight_quantized") for layer in layers),
+        "inputs": shapes,
+        "paddle": paddle.__version__,
+        "runtimes": [asdict(runtime) | {"sqnr_db": str(runtime.sqnr_db)} for runtime in report.runtimes],
+    }

@@ -1,0 +1,74 @@
+"""The formats that a converted model can be saved in: which files each has, what writes them and what checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from quantizers.errors import ConfigError
+
+from .inference import INFERENCE_FILES, check_inference, write_inference
+from .jit import SUFFIXES
+from .onnx import ONNX_SUFFIX
+from .onnx_check import check_onnx
+from .onnx_write import write_onnx
+from .report import RuntimeReport
+
+__all__ = ["ALL_SUFFIXES", "FORMATS", "JIT", "Format", "formats_named"]
+
+Names = Mapping[str, str]
+Arrays = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format besides the portable one, from whose files at the same prefix it is made.
+
+    ``write``: takes the prefix and the names of stored tensors; ``check``: takes the prefix, inputs, expected outputs and the names.
+    """
+
+    suffixes: tuple[str, ...]
+    write: Callable[[str, Names], None]
+    check: Callable[[str, Arrays, Arrays, Names], Sequence[RuntimeReport]]
+
+
+def _simulated(prefix: str) -> Path:
+    return Path(f"{prefix}.simulated{ONNX_SUFFIX}")
+
+
+def _write_onnx(prefix: str, names: Names) -> None:
+    write_onnx(prefix, Path(prefix + ONNX_SUFFIX), _simulated(prefix), names)
+
+
+def _check_onnx(prefix: str, inputs: Arrays, expected: Arrays, _names: Names) -> Sequence[RuntimeReport]:
+    return check_onnx(Path(prefix + ONNX_SUFFIX), inputs, expected, _simulated(prefix))
+
+
+def _write_inference(prefix: str, names: Names) -> None:
+    write_inference(prefix, prefix, names)
+
+
+JIT = "jit"
+FORMATS = {
+    "onnx": Format((ONNX_SUFFIX,), _write_onnx, _check_onnx),
+    "inference": Format(INFERENCE_FILES, _write_inference, check_inference),
+}
+ALL_SUFFIXES = (*SUFFIXES, *(suffix for made in FORMATS.values() for suffix in made.suffixes))
+
+
+def formats_named(names: Sequence[str]) -> dict[str, Format | None]:
+    """The formats of those names, ``None`` for the portable one.
+
+    Raises:
+        ConfigError: a name is unknown or listed twice, or there is none.
+    """
+    known = (JIT, *FORMATS)
+    if isinstance(names, str) or not isinstance(names, (list, tuple)) or not names:
+        raise ConfigError(f"formats must be a list of names out of {', '.join(known)}, got {names!r}")
+    wrong = [name for name in names if name not in known]
+    if wrong or len(set(names)) != len(names):
+        raise ConfigError(f"formats must name each of {', '.join(known)} at most once, got {list(names)}")
+    return {name: FORMATS.get(name) for name in names}
