@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 from quantizers.errors import QuantizationError
 
-from . import __version__, demo
+from . import __version__, bench, demo
 
 __all__ = ["main"]
 
-COMMANDS = (demo,)
+COMMANDS = (bench, demo)
 FAILED = 2
 
 

@@ -1,0 +1,9 @@
+"""Speed truth: is the saved int8 model faster, where, by how much, and if not, why?"""
+
+from __future__ import annotations
+
+from .command import add_command
+from .measure import bench
+from .report import BenchReport
+
+__all__ = ["BenchReport", "add_command", "bench"]

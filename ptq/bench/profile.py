@@ -1,0 +1,42 @@
+"""Where a runtime spends its time, in the same words for all runtimes."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["COMPUTE", "CONVERSION", "INT8", "OTHER", "OpTime", "summed"]
+
+COMPUTE, CONVERSION, OTHER = "compute", "conversion", "other"
+INT8 = "int8"
+
+
+@dataclass(frozen=True)
+class OpTime:
+    """All operations of one type and precision in one inference.
+
+    ``kind``: ``"compute"`` (convolution, fully connected, matrix product), ``"conversion"`` (of precision or memory layout) or ``"other"``;
+    ``op``: the runtime's name for the type; ``precision``: ``"int8"``, or what the runtime calls its float type.
+    """
+
+    kind: str
+    op: str
+    precision: str
+    count: int
+    seconds: float
+
+
+def summed(operations: Sequence[tuple[str, str, str, float]], inferences: int) -> list[OpTime]:
+    """One `OpTime` for each type, its time the median over the inferences: other programs stretch some of them.
+
+    Args:
+        operations: kind, op, precision and seconds of every execution, in order.
+        inferences: in how many equal inferences they were.
+    """
+    size = max(1, len(operations) // inferences)
+    parts = [operations[start : start + size] for start in range(0, size * inferences, size)]
+    counts = Counter(item[:3] for item in operations)
+    seconds = {key: statistics.median(sum(item[3] for item in part if item[:3] == key) for part in parts) for key in counts}
+    return [OpTime(*key, max(1, round(count / inferences)), seconds[key]) for key, count in counts.items()]

@@ -1,0 +1,160 @@
+"""What was measured, as tables for people and as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import paddle
+
+from .profile import INT8
+from .reasons import FASTER
+from .timing import Speed
+
+__all__ = ["BenchReport", "Row", "RuntimeResult"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: runtime, float baseline, batch size, threads."""
+
+    runtime: str
+    baseline: str
+    batch: int
+    threads: int
+    speed: Speed
+
+
+@dataclass(frozen=True)
+class RuntimeResult:
+    """One runtime.
+
+    ``float_bytes``, ``int8_bytes``: its files on disk; ``memory_mb``: how far the peak of a fresh process's memory rises while the model
+    is loaded and run, by baseline and ``"int8"``, ``None`` where the system does not tell; ``reasons``: why int8 is not faster, where that
+    is so; ``skipped``: why nothing was measured.
+    """
+
+    name: str
+    float_bytes: int
+    int8_bytes: int
+    rows: tuple[Row, ...] = ()
+    memory_mb: Mapping[str, float | None] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """All runtimes. ``vnni``: see `has_vnni`; ``fixed_batch``: the only batch size that the model takes, ``None`` when it is free."""
+
+    path: str
+    float_path: str
+    vnni: bool | None
+    fixed_batch: int | None
+    runtimes: tuple[RuntimeResult, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The comparisons of all runtimes."""
+        return [row for result in self.runtimes for row in result.rows]
+
+    def text(self) -> str:
+        """Tables of speed, size and memory, then what was skipped and why int8 is not faster."""
+        parts = [
+            f"{self.path} against {self.float_path}: CPU time for 1 thread, wall time for more; medians, and the quartiles of the ratio",
+            _table(_SPEED, [_speed_cells(row) for row in self.rows]),
+            _table(_SIZE, [cells for result in self.runtimes for cells in _size_cells(result)]),
+        ]
+        if self.fixed_batch is not None:
+            parts.append(f"the model was saved for a batch of {self.fixed_batch}, and is measured with no other")
+        parts += [f"not measured: {result.name}: {result.skipped}" for result in self.runtimes if result.skipped]
+        parts += [_why(result) for result in self.runtimes if result.reasons]
+        return "\n\n".join(parts)
+
+    def flat_rows(self) -> list[dict[str, Any]]:
+        """One dict of plain values for each comparison."""
+        return [_flat(row, result) for result in self.runtimes for row in result.rows]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {
+            "path": self.path,
+            "float_path": self.float_path,
+            "paddle": paddle.__version__,
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "vnni": self.vnni,
+            "fixed batch": self.fixed_batch,
+            "rows": self.flat_rows(),
+            "not measured": {result.name: result.skipped for result in self.runtimes if result.skipped},
+            "why not faster": {result.name: list(result.reasons) for result in self.runtimes if result.reasons},
+        }
+
+
+_SPEED = ("runtime", "baseline", "batch", "threads", "float ms", "int8 ms", "ratio", "quartiles", "rounds")
+_SIZE = ("runtime", "baseline", "float MB on disk", "int8 MB on disk", "float peak MB", "int8 peak MB")
+
+
+def _speed_cells(row: Row) -> list[str]:
+    speed = row.speed
+    figures = [f"{speed.float_ms:.2f}", f"{speed.int8_ms:.2f}", f"{speed.ratio:.2f}x", f"{speed.low:.2f}-{speed.high:.2f}"]
+    return [row.runtime, row.baseline, str(row.batch), str(row.threads), *figures, str(speed.rounds)]
+
+
+def _size_cells(result: RuntimeResult) -> list[list[str]]:
+    disk = [f"{size / 1e6:.2f}" for size in (result.float_bytes, result.int8_bytes)]
+    baselines = [label for label in result.memory_mb if label != INT8]
+    return [[result.name, label, *disk, *(_mb(result.memory_mb[key]) for key in (label, INT8))] for label in baselines]
+
+
+def _mb(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f}"
+
+
+def _why(result: RuntimeResult) -> str:
+    baselines = dict.fromkeys(row.baseline for row in result.rows)
+    slow = [found for found in (_slow(label, result.rows) for label in baselines) if found]
+    return "\n".join([f"{result.name}: int8 is not faster ({'; '.join(slow)}), because", *(f"  - {reason}" for reason in result.reasons)])
+
+
+def _slow(baseline: str, rows: Sequence[Row]) -> str:
+    """How slow int8 is against one baseline, and in which settings; empty when it is faster in all of them."""
+    compared = [row for row in rows if row.baseline == baseline]
+    slow = [row for row in compared if row.speed.ratio < FASTER]
+    if not slow:
+        return ""
+    ratios = sorted(row.speed.ratio for row in slow)
+    span = f"{ratios[0]:.2f}x" if len(slow) == 1 else f"{ratios[0]:.2f}x to {ratios[-1]:.2f}x"
+    settings = ", ".join(f"batch {row.batch} with {row.threads} thread{'s' * (row.threads > 1)}" for row in slow)
+    return f"{span} of {baseline} at {settings if len(slow) < len(compared) or len(slow) == 1 else 'every batch and thread count'}"
+
+
+def _flat(row: Row, result: RuntimeResult) -> dict[str, Any]:
+    speed = row.speed
+    return {
+        "runtime": row.runtime,
+        "baseline": row.baseline,
+        "batch": row.batch,
+        "threads": row.threads,
+        "clock": "CPU" if row.threads == 1 else "wall",
+        "float ms": speed.float_ms,
+        "int8 ms": speed.int8_ms,
+        "ratio": speed.ratio,
+        "ratio quartile 1": speed.low,
+        "ratio quartile 3": speed.high,
+        "rounds": speed.rounds,
+        "float bytes": result.float_bytes,
+        "int8 bytes": result.int8_bytes,
+        "float peak MB": result.memory_mb.get(row.baseline),
+        "int8 peak MB": result.memory_mb.get(INT8),
+        "why not faster": list(result.reasons) if speed.ratio < FASTER else [],
+    }
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
