@@ -7,10 +7,14 @@ from collections.abc import Iterator
 
 from paddle import nn
 
+from quantizers.errors import ConfigError
+
 from .config import PTQConfig
 from .hooks import SummaryCache, attach_sample_hook
 from .messages import warn
 from .observation import Observation
+from .override_keys import ModelKeys
+from .passes.freeze_weights import freeze_weights
 from .registry import PTQRegistry
 
 __all__ = ["attach_quantizers", "configure"]
@@ -18,20 +22,23 @@ __all__ = ["attach_quantizers", "configure"]
 
 def attach_quantizers(model: nn.Layer, config: PTQConfig, observation: Observation, cache: SummaryCache) -> None:
     """Configures every supported leaf layer of the model, and warns of those that could have been quantized and are not."""
+    layers = _with_configs(model, config)
+    freeze_weights(layer for _, layer, _ in layers if PTQRegistry.is_supported_layer(layer))
     found, overridden, recomputed = 0, [], []
-    for name, layer in _quantizable(model):
+    for name, layer, changed in layers:
         if not PTQRegistry.is_supported_layer(layer):
             if PTQRegistry.overridden_base(layer) is not None:
                 overridden.append(f"{name} ({type(layer).__name__})")
             continue
-        simulated = PTQRegistry.is_simulated_quant_layer(layer)
-        if simulated and "weight" not in layer._parameters:
+        simulated, weight_only = PTQRegistry.is_simulated_quant_layer(layer), PTQRegistry.is_weight_only_layer(layer)
+        info = PTQRegistry.layer_info(layer)
+        if (simulated or weight_only) and not info.weights_of(layer):
             recomputed.append(name)
             continue
-        own = configure(layer, name, config, observation, cache)
+        own = configure(layer, name, changed, observation, cache)
         own.enable_in_act_quantizer = simulated
-        own.enable_out_act_quantizer = not simulated and not PTQRegistry.layer_info(layer).transparent
-        found += simulated
+        own.enable_out_act_quantizer = not simulated and not info.transparent
+        found += simulated or weight_only
     if overridden:
         warn(
             f"left float, since they have a forward of their own: {', '.join(overridden)}; "
@@ -39,11 +46,28 @@ def attach_quantizers(model: nn.Layer, config: PTQConfig, observation: Observati
         )
     if recomputed:
         warn(
-            f"left float, since their weight is recomputed in every forward (weight or spectral norm): {', '.join(recomputed)}; "
-            "remove the norm (paddle.nn.utils.remove_weight_norm) to quantize them"
+            f"left float, since their weight is no parameter but computed in every forward: {', '.join(recomputed)}; "
+            "make it a parameter to quantize them"
         )
     if not found:
-        warn(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear): nothing will be")
+        warn(
+            f"{type(model).__name__} has no layer that can be quantized (convolution, Linear, Embedding, recurrent layer): nothing will be"
+        )
+
+
+def _with_configs(model: nn.Layer, config: PTQConfig) -> list[tuple[str, nn.Layer, PTQConfig]]:
+    """The layers that may be quantized, without those that the config leaves float, and the config of each."""
+    keys = ModelKeys(model, config.overrides)
+    keys.check_layers(config.placement)
+    found = []
+    for name, layer in _quantizable(model):
+        changes = keys.changes_of(layer)
+        if changes is not None:
+            try:
+                found.append((name, layer, config.overridden(changes)))
+            except ConfigError as error:
+                raise ConfigError(f"layer '{name}': {error}") from error
+    return found
 
 
 def configure(layer: nn.Layer, name: str, config: PTQConfig, observation: Observation, cache: SummaryCache) -> PTQConfig:
@@ -67,5 +91,7 @@ def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None
     children = [(name, child) for name, child in model.named_children() if child is not None]
     if not children or PTQRegistry.is_supported_layer(model) or PTQRegistry.overridden_base(model) is not None:
         yield prefix, model
+    if PTQRegistry.is_supported_layer(model) and PTQRegistry.layer_info(model).whole:
+        return
     for name, child in children:
         yield from _quantizable(child, f"{prefix}.{name}" if prefix else name, seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddle import nn
@@ -17,8 +17,9 @@ from .hooks import SummaryCache, batch_hook_of
 from .layers.gridded import grids_of, make_gridded
 from .messages import warn
 from .observation import Observation
+from .override_keys import Changes, place_overrides
 from .passes.fuse import check_folded, fuse_named, fuse_traced
-from .placement import place_calls, place_full
+from .placement import CALL_INPUT, Placement, place_calls, place_full
 from .registry import PTQRegistry
 from .tracing import trace
 
@@ -92,35 +93,52 @@ class Preparation:
                 config.in_act_quantizer.nonnegative = graph.has_nonnegative_input(name)
             if PTQRegistry.layer_info(layer).nonnegative:
                 config.out_act_quantizer.nonnegative = True
-        if graph is not None:
-            self._place_grids(model, observation, graph)
+        placement = Placement() if graph is None else self._plan(model, graph)
+        placement, changes = place_overrides(model, self.config.overrides, placement)
+        if graph is not None and placement.sites:
+            self._place_grids(model, observation, graph, placement, changes)
 
-    def _place_grids(self, model: nn.Layer, observation: Observation, graph: Graph) -> None:
+    def _plan(self, model: nn.Layer, graph: Graph) -> Placement:
         is_fixed = not any(op.has_blocks for op in graph.ops)
         if self.config.placement == "compute" and (not is_fixed or "forward" in vars(model)):
-            return  # layers that are called several times get one range, see `conversion`
+            return Placement()  # layers that are called several times get one range, see `conversion`
         if not is_fixed:
             raise TraceError(
                 f"{type(model).__name__} branches or loops on data, so its operations have no fixed places; use placement='compute'"
             )
-        compute = {
-            name: layer
-            for name, layer in model.named_sublayers(include_self=True)
-            if PTQRegistry.is_simulated_quant_layer(layer) and isinstance(getattr(layer, "_quant_config", None), PTQConfig)
-        }
-        if self.config.placement == "full":
-            placement = place_full(graph, compute, [name for name, layer in compute.items() if not isinstance(layer, nn.Linear)])
-        else:
-            placement = place_calls(graph, compute)
-        if not placement.sites:
-            return
+        compute = _compute_layers(model)
+        if self.config.placement == "compute":
+            return place_calls(graph, compute)
+        return place_full(graph, compute, [name for name, layer in compute.items() if not isinstance(layer, nn.Linear)])
+
+    def _place_grids(
+        self, model: nn.Layer, observation: Observation, graph: Graph, placement: Placement, changes: Mapping[str, Changes]
+    ) -> None:
         hook = batch_hook_of(model)
+        compute = _compute_layers(model)
         make_gridded(model, placement.sites)
         for site, grid in grids_of(model).items():
-            config = configure(grid, site, self.config, observation, SummaryCache() if hook is None else hook.cache)
+            changed = self.config.overridden(changes[site])
+            config = configure(grid, site, changed, observation, SummaryCache() if hook is None else hook.cache)
             config.enable_in_act_quantizer = True
             config.enable_out_act_quantizer = False
-            config.in_act_quantizer.name = f"activation '{site}'"
+            config.in_act_quantizer.name = _place(site)
             config.in_act_quantizer.nonnegative = graph.is_nonnegative(placement.sites[site])
+            config.in_act_quantizer.useful_range = placement.useful.get(site)
         for name, sites in placement.inputs.items():
             compute[name]._quant_config.input_sites = sites
+
+
+def _compute_layers(model: nn.Layer) -> dict[str, nn.Layer]:
+    """The layers that `convert` will swap, by name."""
+    return {
+        name: layer
+        for name, layer in model.named_sublayers(include_self=True)
+        if PTQRegistry.is_simulated_quant_layer(layer) and isinstance(getattr(layer, "_quant_config", None), PTQConfig)
+    }
+
+
+def _place(site: str) -> str:
+    """What messages call the tensor at a site."""
+    layer = site.removesuffix(CALL_INPUT)
+    return f"activation '{site}'" if layer == site else f"layer '{layer}' input"
