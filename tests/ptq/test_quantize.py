@@ -65,7 +65,7 @@ def test_mode_is_kept(training: bool) -> None:
     model = small_net()
     model.train() if training else model.eval()
     model.bn1.eval()
-    prepared = ImperativePTQ().quantize(model)
+    prepared = quietly(lambda: ImperativePTQ().quantize(model))  # which warns of train mode
     prepared(data(2, 3, 8, 8))
     modes = {name: layer.training for name, layer in model.named_sublayers(include_self=True)}
     assert {name: layer.training for name, layer in prepared.named_sublayers(include_self=True)} == modes
@@ -99,7 +99,11 @@ def test_the_observed_batch_is_what_the_user_passed() -> None:
 
 
 def test_a_layer_whose_weight_is_recomputed_stays_float_with_a_warning() -> None:
-    model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 3)), nn.Linear(3, 2))
+    """By a hook of the user's own; what Paddle's weight and spectral norm compute is frozen."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    weight = model[0]._parameters.pop("weight")
+    model[0].weight = weight * 1
+    model[0].register_forward_pre_hook(lambda layer, _: setattr(layer, "weight", weight * 1))
     with pytest.warns(QuantizationWarning, match="0"):
         ImperativePTQ().quantize(model)
 
