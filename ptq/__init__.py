@@ -9,18 +9,27 @@ from .config import PTQConfig, default_ptq_config
 from .export import load
 from .imperative import ImperativePTQ
 from .layers import FloatFunctional
+from .ledger import Ledger, coverage
+from .overrides import QuantOverride
+from .preflight import CheckReport, Finding, check
 from .registry import LayerInfo, PTQRegistry
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Calibration",
+    "CheckReport",
+    "Finding",
     "FloatFunctional",
     "ImperativePTQ",
     "LayerInfo",
+    "Ledger",
     "PTQConfig",
     "PTQRegistry",
+    "QuantOverride",
     "calibrate",
+    "check",
+    "coverage",
     "default_ptq_config",
     "distributed",
     "load",

@@ -49,7 +49,10 @@ class Op:
 
     ``constant``: the number that a ``full`` is filled with or that a ``pad3d`` puts around its input, else ``None``.
     ``moves``: it only moves, selects or repeats elements of its first input (or adds zeros), so that what lay on a grid still does.
+    ``saturates``: inputs beyond these two bounds make no difference to the result.
     ``has_blocks``: it runs other operations, depending on data.
+    ``parameter``: name of the parameter or buffer that it reads, which Paddle gave it; ``equation``: that of an ``einsum``.
+    ``scope``: the place of the innermost layer that it belongs to, empty for the model itself.
     """
 
     name: str
@@ -57,7 +60,11 @@ class Op:
     outputs: tuple[int, ...]
     constant: float | None = None
     moves: bool = False
+    saturates: tuple[float, float] | None = None
     has_blocks: bool = False
+    parameter: str = ""
+    equation: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ class Graph:
         ranks: number of dimensions of each value.
         operations: results of functional operations outside leaf layers, by the name of the place.
         floating: values of a floating-point type.
+        shapes: sizes of each value, -1 for a size that the trace leaves free.
     """
 
     ops: list[Op] = field(default_factory=list)
@@ -94,6 +102,7 @@ class Graph:
     inputs: tuple[int, ...] = ()
     operations: dict[str, int] = field(default_factory=dict)
     floating: set[int] = field(default_factory=set)
+    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._producer = {value: op for op in self.ops for value in op.outputs}

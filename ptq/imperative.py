@@ -21,6 +21,7 @@ from .conversion import as_float, convert_model
 from .export.formats import formats_named
 from .export.save import save_artifact
 from .hooks import SummaryCache, attach_batch_hook, is_calibrating
+from .ledger import coverage
 from .observation import Observation
 from .override_keys import ModelKeys
 from .preflight import refuse_or_warn, require_dynamic_mode
@@ -173,7 +174,7 @@ class ImperativePTQ:
         if float_baseline:
             with as_float(model) as baseline:
                 save_artifact(baseline, f"{os.fspath(path)}_float", specs, formats, **config)
-        report = save_artifact(model, path, specs, formats, **config)
+        report = save_artifact(model, path, specs, formats, coverage(model), **config)
         print("\n".join(report.lines()))
         return model
 

@@ -49,6 +49,7 @@ class Observation:
         input_spec: arguments of the calls with `InputSpec`s for tensors; a dimension that varied is free, so is the batch.
         graph: the traced dataflow, ``None`` when there is none.
         untraced: why there is no graph.
+        folded: names of the batch norms that were folded.
         float_layers: once converted, the float layers and the twins in their place; a copy or pickle of the model is without.
     """
 
@@ -63,6 +64,7 @@ class Observation:
         self.input_spec: Call | None = None
         self.graph: Graph | None = None
         self.untraced = "the model itself was never called"
+        self.folded: list[str] = []
         self.float_layers: list[tuple[Any, Any]] = []
 
     def __getstate__(self) -> dict[str, Any]:

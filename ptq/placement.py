@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from .graph import CallSite, Graph, Op
 
-__all__ = ["CALL_INPUT", "INPUT", "ROOT", "Placement", "place_calls", "place_full"]
+__all__ = ["CALL_INPUT", "INPUT", "ROOT", "Placement", "Plan", "place_calls", "place_full"]
 
 INPUT = "input#"  # then the number of the tensor among the model's inputs
 CALL_INPUT = ":input"  # after a call site: the tensor that goes into it
@@ -32,10 +32,12 @@ class Placement:
 
     Attributes:
         sites: places whose result gets a grid, with the value of the graph that it is, in order of execution.
+        useful: for those sites whose readers all saturate, the range beyond which values make no difference.
         inputs: for every compute layer whose input always lies on grids, the sites of these grids, one for each call of the layer.
     """
 
     sites: dict[str, int] = field(default_factory=dict)
+    useful: dict[str, tuple[float, float]] = field(default_factory=dict)
     inputs: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -47,12 +49,12 @@ def place_full(graph: Graph, compute: Collection[str], convolutions: Collection[
         compute: names of the layers that will be quantized.
         convolutions: those of them whose result must be on a grid for a runtime to compute it in int8.
     """
-    plan = _Plan(graph, compute)
+    plan = Plan(graph, compute)
     needed: set[int] = set()
     for site in graph.sites:
         if site.layer in compute:
             needed.update(plan.origins(site.inputs[:1]))
-        if site.layer in convolutions:
+        if site.layer in convolutions or (site.layer in compute and plan.is_merged(site.results)):
             needed.update(plan.settled(site.results))
     for op in graph.ops:
         operands = plan.operands(op)
@@ -62,7 +64,7 @@ def place_full(graph: Graph, compute: Collection[str], convolutions: Collection[
     needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
     sites = {site: value for value, site in plan.site_of.items() if value in needed}
     inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
-    return Placement(sites, {layer: grids for layer, grids in inputs.items() if grids})
+    return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids})
 
 
 def place_calls(graph: Graph, compute: Collection[str]) -> Placement:
@@ -80,21 +82,32 @@ def place_calls(graph: Graph, compute: Collection[str]) -> Placement:
     return placement
 
 
-class _Plan:
+class Plan:
+    """Where the tensors of one graph come from.
+
+    Attributes:
+        site_of: values that have a place of their own, with its name.
+    """
+
     def __init__(self, graph: Graph, compute: Collection[str]) -> None:
         self.graph = graph
         self.site_of: dict[int, str] = {}
         for number, value in enumerate(graph.inputs):
             if value in graph.floating:
                 self.site_of[value] = f"{INPUT}{number}"
+        computed = {site.results[0] for site in graph.sites if site.results and site.layer in compute}  # a Conv1D ends with a squeeze
         results = [(site.results[0], site.name or ROOT) for site in graph.sites if site.results] + [
             (v, s) for s, v in graph.operations.items()
         ]
         order = {value: index for index, value in enumerate(value for op in graph.ops for value in op.outputs)}
         for value, site in sorted(results, key=lambda item: order.get(item[0], -1)):
             producer = graph.producer(value)
-            if value in graph.floating and producer is not None and not producer.moves:
+            if value in graph.floating and producer is not None and (value in computed or not producer.moves):
                 self.site_of.setdefault(value, site)
+        self._weights: set[int] = set()
+        for op in graph.ops:
+            if op.name in WEIGHTS or (op.name != "pd_op.data" and self._weights.issuperset(op.inputs)):
+                self._weights.update(set(op.outputs) - set(graph.inputs))
         self._within = {id(op) for site in graph.sites if site.layer in compute for op in graph.ops_of(site)}
 
     def origin(self, value: int) -> int:
@@ -114,10 +127,23 @@ class _Plan:
         """The values, or what merged activations make of them where nothing else reads them."""
         settled: set[int] = set()
         for value in values:
-            readers = self.graph.consumers(value)
-            merged = bool(readers) and value not in self.graph.outputs and all(op.name in MERGED_ACTIVATIONS for op in readers)
-            settled.update(result for op in readers for result in op.outputs) if merged else settled.add(value)
+            results = {result for op in self.graph.consumers(value) for result in op.outputs}
+            settled |= results if self.is_merged([value]) else {value}
         return settled
+
+    def is_merged(self, values: Collection[int]) -> bool:
+        """Whether nothing reads the values but activations that runtimes merge with the operation before."""
+        readers = [op for value in values for op in self.graph.consumers(value)]
+        return bool(readers) and all(op.name in MERGED_ACTIVATIONS for op in readers) and not set(values) & set(self.graph.outputs)
+
+    def useful_ranges(self, sites: dict[str, int]) -> dict[str, tuple[float, float]]:
+        """What the readers of each site can tell apart, where they all saturate."""
+        found = {}
+        for site, value in sites.items():
+            bounds = [op.saturates for op in self.graph.consumers(value)]
+            if bounds and None not in bounds and value not in self.graph.outputs:
+                found[site] = min(bound[0] for bound in bounds if bound), max(bound[1] for bound in bounds if bound)
+        return found
 
     def operands(self, op: Op) -> list[int]:
         """The tensors that an operation outside compute layers needs on a grid; none when it works with weights or in float."""
@@ -129,7 +155,7 @@ class _Plan:
             combined = self.graph.producer(op.inputs[0])
             is_list = combined is not None and combined.name == "builtin.combine"
             operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
-            if all(value in self.graph.floating and not self._is_weight(value) for value in operands):
+            if all(value in self.graph.floating and not self.is_weight(value) for value in operands):
                 return operands
         return []
 
@@ -137,22 +163,9 @@ class _Plan:
         readers = [reader for value in op.outputs for reader in self.graph.consumers(value)]
         return op.name in JOINS and bool(readers) and all(reader.name in FLOAT_READERS for reader in readers)
 
-    def _is_weight(self, value: int) -> bool:
+    def is_weight(self, value: int) -> bool:
         """Whether a value depends on no input of the model."""
-        pending, seen = [value], set()
-        while pending:
-            current = pending.pop()
-            if current in seen:
-                continue
-            seen.add(current)
-            producer = self.graph.producer(current)
-            if current in self.graph.inputs or producer is None:
-                return False
-            if producer.name not in WEIGHTS:
-                if producer.name == "pd_op.data":
-                    return False
-                pending.extend(producer.inputs)
-        return True
+        return value in self._weights
 
     def grids_of(self, sites: list[CallSite], gridded: dict[str, int]) -> list[str]:
         """The sites of the grids that a layer's inputs lie on, empty when one of its inputs lies on none."""

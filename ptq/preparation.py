@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddle import nn
+from paddle.nn.layer.conv import _ConvNd
 
 from quantizers.errors import TraceError
 
@@ -66,10 +67,12 @@ class Preparation:
         else:
             check_folded(self.folded, graph)
             if self.fuse:
-                norms = [norm for _, norm in fuse_traced(model, graph)]
+                self.folded = fuse_traced(model, graph)
+                norms = [norm for _, norm in self.folded]
                 self.activated.difference_update(norms)
                 if norms and self.config.placement == "full":
                     observation.graph = trace(model, args, kwargs)
+        observation.folded = [norm for _, norm in self.folded]
         if specs is None:
             self.place(model, observation)
 
@@ -109,7 +112,7 @@ class Preparation:
         compute = _compute_layers(model)
         if self.config.placement == "compute":
             return place_calls(graph, compute)
-        return place_full(graph, compute, [name for name, layer in compute.items() if not isinstance(layer, nn.Linear)])
+        return place_full(graph, compute, [name for name, layer in compute.items() if isinstance(layer, _ConvNd)])
 
     def _place_grids(
         self, model: nn.Layer, observation: Observation, graph: Graph, placement: Placement, changes: Mapping[str, Changes]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from quantizers.errors import TraceError
 from .graph import CallSite, Graph, Op
 from .interception import intercept
 from .messages import last_line
-from .modes import eval_mode
+from .modes import eval_mode, untraced
 from .registry import PTQRegistry
 
 __all__ = ["trace"]
@@ -60,16 +62,20 @@ class _Recorder:
     def __init__(self) -> None:
         self.operations: list[tuple[str, Any]] = []
         self.calls: list[_Call] = []
+        self.scopes: list[tuple[str, str | None, str | None]] = []
         self._within: tuple[list[Any], list[Any]] = ([], [])
 
     @contextlib.contextmanager
     def hooks(self, model: nn.Layer) -> Iterator[None]:
-        """While entered, notes what enters and leaves the ``forward`` of leaf layers."""
+        """While entered, notes what enters and leaves the ``forward`` of leaf layers, and where other layers begin and end."""
         handles = []
         try:
-            for layer in model.sublayers(include_self=True):
+            for name, layer in model.named_sublayers(include_self=True):
                 if PTQRegistry.is_registered_layer(layer):
                     handles.append(layer.register_forward_post_hook(self._note, prepend=True, with_kwargs=True))
+                elif name:
+                    begin, end = self._scope_hooks(name)
+                    handles += [layer.register_forward_pre_hook(begin, prepend=True), layer.register_forward_post_hook(end)]
             yield
         finally:
             for handle in handles:
@@ -77,6 +83,23 @@ class _Recorder:
 
     def _note(self, _layer: nn.Layer, args: Any, kwargs: Any, output: Any) -> None:
         self._within = _values((args, kwargs)), _values(output)
+
+    def _scope_hooks(self, name: str) -> tuple[Callable[..., None], Callable[..., None]]:
+        """Hooks that note, for every call of one layer, the last values that were computed before it and within it."""
+        starts: list[str | None] = []
+        calls = Counter[str]()
+
+        @untraced
+        def begin(*_: Any) -> None:
+            starts.append(_last_value())
+
+        @untraced
+        def end(*_: Any) -> None:
+            place = f"{name}@{calls[name]}" if calls[name] else name
+            self.scopes.append((place, starts.pop(), _last_value()))
+            calls[name] += 1
+
+        return begin, end
 
     def operation(self, site: str, output: Any) -> Any:
         self.operations.append((site, output))
@@ -119,23 +142,31 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
     return _build(program, recorder)
 
 
+def _last_value() -> str | None:
+    """The id of what the program that is being traced computed last."""
+    ops = paddle.static.default_main_program().global_block().ops
+    return next((str(op.results()[-1].id) for op in reversed(ops) if op.results()), None)
+
+
 def _values(nest: Any) -> list[Any]:
     return [item for item in paddle.utils.flatten(nest) if isinstance(item, paddle.pir.Value)]
 
 
 def _build(program: Any, recorder: _Recorder) -> Graph:
     numbers: dict[int, int] = {}
-    ranks: dict[int, int] = {}
+    shapes: dict[int, tuple[int, ...]] = {}
     floating: set[int] = set()
 
     def number(value: Any) -> int:
         key = numbers.setdefault(value.id, len(numbers))
-        if key not in ranks and value.is_dense_tensor_type():
-            ranks[key] = len(value.shape)
+        if key not in shapes and value.is_dense_tensor_type():
+            shapes[key] = tuple(value.shape)
             if value.dtype in (paddle.float32, paddle.float16, paddle.bfloat16, paddle.float64):
                 floating.add(key)
         return key
 
+    walked = list(_walk(program.main_program.global_block()))
+    scopes = _scopes(walked, recorder)
     ops = [
         Op(
             op.name(),
@@ -143,9 +174,13 @@ def _build(program: Any, recorder: _Recorder) -> Graph:
             tuple(number(v) for v in op.results()),
             _constant(op),
             _moves(op),
+            _saturates(op),
             any(True for _ in op.blocks()),
+            op.attrs()["parameter_name"] if op.name() == "builtin.parameter" else "",
+            op.attrs()["equation"] if op.name() == "pd_op.einsum" else "",
+            scope,
         )
-        for op in _walk(program.main_program.global_block())
+        for op, scope in zip(walked, scopes, strict=True)
     ]
 
     def numbers_of(values: list[Any]) -> tuple[int, ...]:
@@ -159,11 +194,23 @@ def _build(program: Any, recorder: _Recorder) -> Graph:
         ops,
         sites,
         outputs=tuple(number(value) for value in _values(program.outputs)),
-        ranks=ranks,
+        ranks={value: len(shape) for value, shape in shapes.items()},
         inputs=tuple(number(value) for value in _values(program.inputs)),
         operations={site: number(value) for site, value in recorder.operations},
         floating=floating,
+        shapes=shapes,
     )
+
+
+def _scopes(ops: Sequence[Any], recorder: _Recorder) -> list[str]:
+    """For every operation, the place of the innermost layer that was being called when it was added to the program."""
+    position = {str(value.id): index for index, op in enumerate(ops) for value in op.results()}
+    scopes: list[str | None] = [None] * len(ops)
+    for scope, start, end in recorder.scopes:  # inner calls end before outer ones
+        first = position.get(start, -1) + 1 if start is not None else 0
+        for index in range(first, position.get(end, -1) + 1 if end is not None else 0):
+            scopes[index] = scope if scopes[index] is None else scopes[index]
+    return [scope or "" for scope in scopes]
 
 
 def _constant(op: Any) -> float | None:
@@ -184,8 +231,17 @@ def _moves(op: Any) -> bool:
     if name in ("pd_op.pool2d", "pd_op.pool3d"):
         return bool(op.attrs()["pooling_type"] == "max")
     if name == "pd_op.dropout":
-        return bool(op.attrs()["mode"] == "upscale_in_train")
+        return bool(op.attrs()["is_test"] and op.attrs()["mode"] == "upscale_in_train")
     return name in MOVES
+
+
+def _saturates(op: Any) -> tuple[float, float] | None:
+    if op.name() == "pd_op.hardswish":
+        return -3.0, math.inf
+    if op.name() == "pd_op.hardsigmoid" and op.attrs()["slope"] > 0:
+        slope, offset = op.attrs()["slope"], op.attrs()["offset"]
+        return -offset / slope, (1 - offset) / slope
+    return None
 
 
 def _walk(block: Any) -> Iterator[Any]:

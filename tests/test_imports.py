@@ -17,16 +17,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom to the top: a module imports from its own room and from those above it in this list.
 ROOMS = (
-    ("messages", "modes", "extras", "progress"),
-    ("registry", "config", "graph", "observation", "hooks"),
+    ("messages", "modes", "extras", "progress", "json_file"),
+    (
+        "registry",
+        "config",
+        "overrides",
+        "override_keys",
+        "override_list",
+        "interception",
+        "graph",
+        "tracing",
+        "placement",
+        "observation",
+        "hooks",
+    ),
     ("batches", "call_spec", "calibration", "calibration_checks", "calibration_diff", "calibration_file"),
     ("layers",),
     ("passes",),
+    ("ledger",),
     ("export",),
-    ("calibrate", "conversion", "coverage", "distributed", "imperative"),
+    ("attachment", "preparation", "calibrate", "conversion", "distributed", "preflight", "imperative"),
     ("analysis",),
     ("__init__",),
-    ("demo", "cli", "__main__"),
+    ("bench", "demo", "cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(ROOMS) for name in names}
 HEAVY = ("onnx", "onnxruntime", "matplotlib", "sklearn", "openvino", "paddle2onnx")

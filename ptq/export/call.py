@@ -11,9 +11,9 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from quantizers.errors import ConfigError, ExportError
+from quantizers.errors import ConfigError, ExportError, ModelError
 
-from ..hooks import observation_of
+from ..hooks import is_calibrating, observation_of
 from ..messages import last_line
 from ..observation import Observation, restore
 from .check import largest_difference
@@ -42,7 +42,18 @@ def answer_of(model: nn.Layer, arguments: Sequence[Any]) -> list[paddle.Tensor]:
 
 
 def call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any], list[Any]]:
-    """The spec to save with, and arguments for the check: the first calibration batch where it fits the spec."""
+    """The spec to save with, and arguments for the check: the first calibration batch where it fits the spec.
+
+    Raises:
+        ModelError: the model is none, or is still being calibrated: what would be written is the float model.
+        ConfigError: ``input_spec`` is missing, or no list.
+    """
+    if not isinstance(model, nn.Layer):
+        raise ModelError(f"the model must be a paddle.nn.Layer, got {model!r}")
+    if is_calibrating(model):
+        raise ModelError(f"{type(model).__name__} is still being calibrated: pass what ImperativePTQ.convert returns")
+    if input_spec is not None and not isinstance(input_spec, (list, tuple)):
+        raise ConfigError(f"input_spec must be a list of InputSpecs or tensors, got {input_spec!r}")
     observation = observation_of(model)
     calibrated = _calibrated_call(model, observation) if observation is not None else None
     if input_spec is None:

@@ -74,9 +74,9 @@ def check_inference(
         layers = [Layer(**{**item, "sizes": tuple(item["sizes"])}) for item in json.loads(answered.with_suffix(".json").read_text())]
         _check_shapes(prefix, answers, expected)
         sqnr = min((_sqnr(e, a) for e, a in zip(expected, answers, strict=True)), default=float("inf"))
+        notes = [] if sqnr >= LEAST_SQNR else [_compare_layers(prefix, given, Path(folder), names, expected)]
         if not sqnr >= WORST_SQNR:
             raise MismatchError(f"{prefix}: {RUNTIME} answers at {sqnr:.1f} dB against the model in memory; {ADVICE}")
-        notes = [] if sqnr >= LEAST_SQNR else [_compare_layers(prefix, given, Path(folder), names, expected)]
     return [RuntimeReport(RUNTIME, sqnr, tuple(match(layers, compute_primitives(printed.splitlines()))), notes)]
 
 

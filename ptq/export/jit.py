@@ -66,7 +66,7 @@ def load(path: str | os.PathLike[str]) -> nn.Layer:
     unlisted = [suffix for suffix in SUFFIXES if suffix not in manifest["files"]]
     if unlisted:
         raise CorruptArtifactError(f"{path}: the manifest does not list {' and '.join(unlisted)}; save the model again")
-    verify_files(path, manifest)
+    verify_files(path, manifest, SUFFIXES)
     try:
         return paddle.jit.load(path)
     except (ValueError, RuntimeError, KeyError) as error:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import paddle
 
-from quantizers.errors import ArtifactError, CorruptArtifactError
+from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
 
 __all__ = ["MANIFEST_SUFFIX", "read_manifest", "sha256", "verify_files", "write_manifest"]
 
@@ -53,9 +53,12 @@ def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of the artifact with that path prefix.
 
     Raises:
+        ConfigError: ``prefix`` is no path.
         ArtifactError: there is none, or it is of a newer version.
         CorruptArtifactError: it cannot be read.
     """
+    if not isinstance(prefix, (str, os.PathLike)) or "\0" in str(prefix):
+        raise ConfigError(f"the path of a saved model must be the prefix that it was saved under, got {prefix!r}")
     path = Path(f"{os.fspath(prefix)}{MANIFEST_SUFFIX}")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -65,7 +68,7 @@ def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptArtifactError(f"{path} is not valid JSON ({error}); save the model again") from error
     if not (isinstance(manifest, dict) and isinstance(manifest.get("files"), dict) and isinstance(manifest.get("version"), int)):
         raise CorruptArtifactError(f"{path} is not a manifest of this project; save the model again")
@@ -74,17 +77,24 @@ def read_manifest(prefix: str | os.PathLike[str]) -> dict[str, Any]:
     return manifest
 
 
-def verify_files(prefix: str | os.PathLike[str], manifest: Mapping[str, Any]) -> None:
-    """Compares every file of an artifact with its checksum.
+def verify_files(prefix: str | os.PathLike[str], manifest: Mapping[str, Any], suffixes: Collection[str] | None = None) -> None:
+    """Compares the files of an artifact with their checksums, all or those with the given suffixes.
 
     Raises:
         CorruptArtifactError: a file is missing or differs, so that loading would give the wrong model.
+        ArtifactError: a file cannot be read.
     """
     for suffix, entry in manifest["files"].items():
+        if suffixes is not None and suffix not in suffixes:
+            continue
         path = Path(f"{os.fspath(prefix)}{suffix}")
-        if not path.is_file():
+        try:
+            found = sha256(path) if path.is_file() else None
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read: {error}") from error
+        if found is None:
             raise CorruptArtifactError(f"{path} is missing, but its manifest lists it; save the model again")
-        if not isinstance(entry, dict) or sha256(path) != entry.get("sha256"):
+        if not isinstance(entry, dict) or found != entry.get("sha256"):
             raise CorruptArtifactError(
                 f"{path} is not the file that was saved with its manifest: it was changed, cut short, or belongs to another model; "
                 "save the model again"

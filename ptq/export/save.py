@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from paddle.static import InputSpec
 
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
 
+from ..layers import QuantizedActivation
+from ..ledger import Ledger
 from ..modes import eval_mode
 from ..progress import progress
 from ..registry import PTQRegistry
@@ -29,6 +31,9 @@ from .report import RuntimeReport
 
 __all__ = ["SaveReport", "save_artifact"]
 
+# Two words between the dots: `paddle.jit.load` takes files with one for the program of a method.
+LEDGER_SUFFIX = ".ptq.coverage.json"
+
 
 @dataclass(frozen=True)
 class SaveReport:
@@ -38,18 +43,28 @@ class SaveReport:
     bytes: dict[str, int]
     difference: float
     runtimes: tuple[RuntimeReport, ...] = ()
+    ledger: Ledger | None = None
 
     def lines(self) -> list[str]:
         """The report for people."""
         sizes = ", ".join(f"{suffix} {size / 1e6:.2f} MB" for suffix, size in self.bytes.items())
         portable = f"Paddle, portable: differs by {self.difference:.1e} of the largest output from the model in memory"
-        return [f"{self.path}: {sizes}", portable, *(line for runtime in self.runtimes for line in runtime.lines())]
+        coverage = [] if self.ledger is None else self.ledger.lines()
+        return [f"{self.path}: {sizes}", portable, *(line for runtime in self.runtimes for line in runtime.lines()), *coverage]
 
 
 def save_artifact(
-    model: nn.Layer, path: str, input_spec: Sequence[Any] | None, formats: Sequence[str] = (JIT,), **config: Any
+    model: nn.Layer,
+    path: str,
+    input_spec: Sequence[Any] | None,
+    formats: Sequence[str] = (JIT,),
+    ledger: Ledger | None = None,
+    **config: Any,
 ) -> SaveReport:
-    """Writes the files of the formats and the manifest ``path.ptq.json``; see `ImperativePTQ.save_quantized_model`."""
+    """Writes the files of the formats, the coverage ledger where there is one, and the manifest ``path.ptq.json``.
+
+    See `ImperativePTQ.save_quantized_model`.
+    """
     chosen = formats_named(formats)
     folder, name = _checked_path(path)
     spec, arguments = call_of(model, input_spec)
@@ -62,7 +77,10 @@ def save_artifact(
             with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
                 prefix = os.path.join(temporary, name)
                 write_jit(model, prefix, spec, **config)
-                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected)
+                report = replace(_write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected), ledger=ledger)
+                if ledger is not None:
+                    ledger.to_json(prefix + LEDGER_SUFFIX)
+                    report.bytes[LEDGER_SUFFIX] = os.path.getsize(prefix + LEDGER_SUFFIX)
                 files = {suffix: Path(prefix + suffix) for suffix in report.bytes}
                 write_manifest(Path(prefix + MANIFEST_SUFFIX), files, _facts(model, spec, report))
                 _publish(prefix, os.path.join(folder, name), files)
@@ -98,7 +116,7 @@ def _checked_path(path: str) -> tuple[str, str]:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise ArtifactError(f"{path}: its folder cannot be made: {error}") from error
-    for suffix in (*ALL_SUFFIXES, MANIFEST_SUFFIX):
+    for suffix in (*ALL_SUFFIXES, LEDGER_SUFFIX, MANIFEST_SUFFIX):
         if os.path.isdir(os.path.join(folder, name + suffix)):
             raise ArtifactError(f"{path}{suffix} is a folder; remove it or choose another path")
     return folder, name
@@ -125,7 +143,7 @@ def _publish(prefix: str, target: str, suffixes: Iterable[str]) -> None:
 def _listed(target: str) -> list[str]:
     """Suffixes of this project's files that the manifest of an older save lists."""
     with contextlib.suppress(ArtifactError, CorruptArtifactError):
-        return [suffix for suffix in read_manifest(target)["files"] if suffix in ALL_SUFFIXES]
+        return [suffix for suffix in read_manifest(target)["files"] if suffix in (*ALL_SUFFIXES, LEDGER_SUFFIX)]
     return []
 
 
@@ -135,7 +153,7 @@ def _facts(model: nn.Layer, spec: Sequence[Any], report: SaveReport) -> dict[str
         {"shape": list(item.shape), "dtype": str(item.dtype)} for item in paddle.utils.flatten(list(spec)) if isinstance(item, InputSpec)
     ]
     return {
-        "quantized_layers": sum(hasattr(layer, "weight_quantized") for layer in layers),
+        "quantized_layers": sum(not isinstance(layer, QuantizedActivation) for layer in layers),
         "inputs": shapes,
         "paddle": paddle.__version__,
         "runtimes": [asdict(runtime) | {"sqnr_db": str(runtime.sqnr_db)} for runtime in report.runtimes],

@@ -136,6 +136,7 @@ MODELS = {
         Net(lambda m, x: m.b(_swish(m.a(x))), a=nn.Linear(6, 6), b=nn.Linear(6, 6)),
         {"input#0", "a", "b", "sigmoid#0", "multiply#0"},
     ),
+    "sequence": (nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 4)), {"input#0", "1", "2"}),
     "one layer": (nn.Linear(6, 4), {"input#0", "output"}),
     "two inputs": (Net(_two_inputs, fc=nn.Linear(6, 6)), {"input#0", "input#1", "fc", "add#0"}),
     "attention": (

@@ -43,14 +43,19 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_files(saved: tuple[Path, nn.Layer]) -> None:
     path, _ = saved
-    assert sorted(file.name for file in path.parent.iterdir()) == ["model.json", "model.pdiparams", "model.ptq.json"]
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "model.json",
+        "model.pdiparams",
+        "model.ptq.coverage.json",
+        "model.ptq.json",
+    ]
 
 
 def test_manifest(saved: tuple[Path, nn.Layer]) -> None:
     path, _ = saved
     manifest = json.loads(Path(f"{path}.ptq.json").read_text(encoding="utf-8"))
     assert manifest["version"] == 1
-    assert sorted(manifest["files"]) == [".json", ".pdiparams"]
+    assert sorted(manifest["files"]) == [".json", ".pdiparams", ".ptq.coverage.json"]
     for suffix, entry in manifest["files"].items():
         content = Path(f"{path}{suffix}").read_bytes()
         assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -237,6 +242,7 @@ def test_modes_are_restored(tmp_path: Path, training: bool) -> None:
 
 def test_saved_in_eval_mode_whatever_the_mode(tmp_path: Path) -> None:
     model = Net(lambda net, x: net.drop(net.fc(x)), fc=nn.Linear(4, 4), drop=nn.Dropout(0.9))
+    model.eval()
     quantized = converted(model, data(8, 4))
     quantized.train()
     ImperativePTQ().save_quantized_model(quantized, str(tmp_path / "model"))
@@ -263,7 +269,7 @@ def test_an_older_artifact_is_replaced(tmp_path: Path) -> None:
     for seed in range(2):
         paddle.seed(seed)
         model = ImperativePTQ().save_quantized_model(calibrated(small_net(), data(*IMAGE)), str(path))
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
     assert relative(ptq.load(path)(x), model(x)) <= 1e-6
 
 

@@ -156,7 +156,7 @@ def test_the_manifest_comes_last(older: Path, monkeypatch: pytest.MonkeyPatch) -
     renamed: list[str] = []
     monkeypatch.setattr(os, "replace", _failing(os.replace, lambda _, target: renamed.append(os.path.basename(target)) is not None))
     ImperativePTQ().save_quantized_model(_model(), str(older / "model"))
-    assert sorted(renamed) == ["model.json", "model.pdiparams", "model.ptq.json"]
+    assert sorted(renamed) == ["model.json", "model.pdiparams", "model.ptq.coverage.json", "model.ptq.json"]
     assert renamed[-1] == "model.ptq.json"
 
 
@@ -326,7 +326,7 @@ def test_keyboard_interrupt_leaves_nothing_behind(older: Path, monkeypatch: pyte
     with pytest.raises(KeyboardInterrupt):
         ImperativePTQ().save_quantized_model(_model(), str(older / "model"))
     assert _contents(older) == before
-    assert len(os.listdir(older)) == 3
+    assert len(os.listdir(older)) == 4
 
 
 def test_the_model_still_answers_after_a_failure(older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +349,7 @@ def test_a_calibrated_model_whose_saving_fails_is_converted_all_the_same(tmp_pat
         ImperativePTQ().save_quantized_model(prepared, str(tmp_path / "model"))
     monkeypatch.undo()
     ImperativePTQ().save_quantized_model(prepared, str(tmp_path / "model"))
-    assert len(os.listdir(tmp_path)) == 3
+    assert len(os.listdir(tmp_path)) == 4
 
 
 class Nameless(nn.Layer):

@@ -20,6 +20,7 @@ from quantizers.errors import ExportError
 from ..npz import load_arrays, save_arrays
 from .cut import cut, describe, grids_of
 from .grids import find_grids
+from .held_scales import hold_scales
 from .merged import open_merged_grids
 from .placeholder import write_placeholder
 from .program import Program, read_program
@@ -44,6 +45,7 @@ def main(request: dict[str, Any]) -> None:
     fix_shapes(program)
     program.drop_unread()
     open_merged_grids(program)
+    hold_scales(program)
     if "inputs" in request:
         feeds = dict(zip(inputs, load_arrays(Path(request["inputs"])), strict=True))
         save_arrays(Path(request["values"]), _values(executor, source, feeds, [values[name] for name in grids_of(program)]))

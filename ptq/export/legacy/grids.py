@@ -70,12 +70,16 @@ def _weight(program: Program, producers: dict[str, Op], op: Op) -> Op | None:
 
 
 def _merge_repeated(program: Program) -> None:
-    producers = program.producers()
-
-    def on_same_grid(op: Op) -> str | None:
-        source = producers.get(str(op.inputs[0]))
-        keys = ("scale", "zero_point", "bits")
-        same = source is not None and source.kind == op.kind == GRID and all(source.attrs[key] == op.attrs[key] for key in keys)
-        return source.outputs[0] if same and source is not None else None
-
-    program.rename({op.outputs[0]: same for op in program.ops if (same := on_same_grid(op)) is not None})
+    """A grid on a tensor of the same grid, or beside the same grid on the same tensor, is that grid."""
+    first: dict[tuple[object, ...], str] = {}
+    names: dict[str, str] = {}
+    on: dict[str, tuple[object, ...]] = {}
+    for op in program.ops:
+        if op.kind == GRID:
+            (name,), source = op.outputs, names.get(str(op.inputs[0]), str(op.inputs[0]))
+            grid = (op.attrs["scale"], op.attrs["zero_point"], op.attrs["bits"])
+            same = source if on.get(source) == grid else first.setdefault((source, *grid), name)
+            if same != name:
+                names[name] = same
+            on[name] = grid
+    program.rename(names)
