@@ -19,6 +19,7 @@ from .layers.gridded import grids_of, is_gridded, set_gridded_class
 from .messages import warn
 from .passes.choose_ranges import RangeChoice
 from .passes.replace import replace_layers
+from .passes.tie_weights import settle_float_uses, tie_weights
 from .registry import PTQRegistry
 
 __all__ = ["as_float", "convert_model"]
@@ -40,25 +41,41 @@ def convert_model(model: nn.Layer, activation_quantizer: BaseQuantizer | None, w
     _check_data(model, configured)
     _check_prepared(model)
     configs = {name: _with_quantizers(layer._quant_config, activation_quantizer, weight_quantizer) for name, layer in configured.items()}
-    reached = [name for name, config in configs.items() if config.enable_in_act_quantizer and has_data(config.in_act_quantizer)]
+    reached = [name for name, config in configs.items() if _is_reached(configured[name], config)]
     on_grids = _on_grids(model, configs, reached)
     for name in reached:
-        if name not in on_grids:
+        if name not in on_grids and not isinstance(configured[name], nn.RNNCellBase):  # whose calls are the steps of one sequence
             _warn_of_merged_range(name, call_ranges_of(configured[name]))
     choice = _range_choice(model, {name: configs[name] for name in reached}, on_grids)
     twins = {name: make_twin(configured[name], configs[name], has_own_grid=name not in on_grids) for name in reached}
     for config in configs.values():
         if config.enable_out_act_quantizer and has_data(config.out_act_quantizer):
             config.out_act_quantizer.cal_thresholds()
+    replaced = {configured[name]: twin for name, twin in twins.items()}
+    names = {configured[name]: name for name in twins}
+    tie_weights(replaced, names)
     converted = _swap(model, configured, configs, twins)
     if choice is not None:
         choice.select(converted, twins)
     if is_gridded(converted):
         _round_biases(twins, on_grids)
-    unreached = [name for name, config in configs.items() if config.enable_in_act_quantizer and name not in twins]
+    settle_float_uses(converted, replaced, names)
+    unreached = [name for name, config in configs.items() if _is_wanted(configured[name], config) and name not in twins]
     if unreached:
         warn(f"left float, since no calibration data reached them: {', '.join(unreached)}")
     return converted
+
+
+def _is_wanted(layer: nn.Layer, config: PTQConfig) -> bool:
+    """Whether a configured layer gets a twin if it is used at all."""
+    return config.enable_in_act_quantizer or PTQRegistry.is_weight_only_layer(layer)
+
+
+def _is_reached(layer: nn.Layer, config: PTQConfig) -> bool:
+    """Whether the layer gets a twin: its input was seen, or, where that is no activation, its output, if that is looked at."""
+    if config.enable_in_act_quantizer:
+        return has_data(config.in_act_quantizer)
+    return PTQRegistry.is_weight_only_layer(layer) and (has_data(config.out_act_quantizer) or not config.enable_out_act_quantizer)
 
 
 def _on_grids(model: nn.Layer, configs: Mapping[str, PTQConfig], reached: Collection[str]) -> dict[str, list[str]]:
@@ -73,6 +90,8 @@ def _on_grids(model: nn.Layer, configs: Mapping[str, PTQConfig], reached: Collec
 def _round_biases(twins: Mapping[str, GridInput], on_grids: Mapping[str, list[str]]) -> None:
     """Biases as an int8 runtime has them; those of a layer whose inputs have several scales stay float."""
     for name, twin in twins.items():
+        if twin.input_qparams is None and name not in on_grids:
+            continue  # the input is no activation
         grids = [twins[grid] for grid in on_grids[name]] if name in on_grids else [twin]
         scales = {float(grid.input_scale) for grid in grids}
         if isinstance(twin, QuantizedLayer) and len(scales) == 1:
@@ -132,7 +151,7 @@ def _range_choice(model: nn.Layer, configs: Mapping[str, PTQConfig], on_grids: M
     quantizers = {
         name: config.in_act_quantizer
         for name, config in configs.items()
-        if isinstance(config.in_act_quantizer, AutoQuantizer) and name not in on_grids
+        if isinstance(config.in_act_quantizer, AutoQuantizer) and config.enable_in_act_quantizer and name not in on_grids
     }
     if not quantizers:
         return None
@@ -146,15 +165,17 @@ def make_twin(layer: nn.Layer, config: PTQConfig, *, has_own_grid: bool = True) 
     if config.in_act_quantizer.refused:
         raise NonFiniteError(config.in_act_quantizer.refused)
     grid = None
-    if has_own_grid:
+    if has_own_grid and config.enable_in_act_quantizer:
         config.in_act_quantizer.cal_thresholds()
         grid = _input_grid(config.in_act_quantizer)
     if grid is not None and isinstance(layer, ActivationGrid):
         return QuantizedActivation.from_grid(grid)
     config.wt_quantizer.reset()
-    config.wt_quantizer.sample_data(layer, (layer.weight,))
+    weights = tuple(PTQRegistry.layer_info(layer).weights_of(layer).values())
+    config.wt_quantizer.sample_data(layer, weights)
     config.wt_quantizer.cal_thresholds()
-    twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(layer, grid, _only(config.wt_quantizer))  # type: ignore[attr-defined]
+    grids = _grids(config.wt_quantizer, len(weights))
+    twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(layer, grid, *grids)  # type: ignore[attr-defined]
     return twin
 
 
@@ -164,29 +185,36 @@ def has_data(quantizer: BaseQuantizer) -> bool:
 
 
 def _input_grid(quantizer: BaseQuantizer) -> QParams:
-    grid = _only(quantizer)
+    (grid,) = _grids(quantizer, 1)
     if grid.scale.ndim:
         raise ConfigError(f"{quantizer.where()}: {type(quantizer).__name__} gives a range per channel; an input needs one range")
     return grid
 
 
-def _only(quantizer: BaseQuantizer) -> QParams:
-    if len(quantizer.qparams) != 1:
+def _grids(quantizer: BaseQuantizer, tensors: int) -> list[QParams]:
+    if len(quantizer.qparams) != tensors:
+        count = "one tensor" if tensors == 1 else f"{tensors} tensors"
         raise ConfigError(
-            f"{type(quantizer).__name__} has {len(quantizer.qparams)} thresholds for one tensor; cal_thresholds must set one per tensor"
+            f"{type(quantizer).__name__} has {len(quantizer.qparams)} thresholds for {count}; cal_thresholds must set one per tensor"
         )
-    return quantizer.qparams[0]
+    return quantizer.qparams
 
 
 def _with_quantizers(config: PTQConfig, activation: BaseQuantizer | None, weight: BaseQuantizer | None) -> PTQConfig:
     """A copy of the config, its rules replaced and its statistics kept."""
     # copies of the quantizers too: an error later on must leave the calibrated model as it was
     config = copy.deepcopy(config)
+    # what overrides say of this layer still holds
     if activation is not None:
-        config.in_act_quantizer = adopt(activation, config.in_act_quantizer)
-        config.out_act_quantizer = adopt(activation, config.out_act_quantizer)
+        rule = copy.deepcopy(activation)
+        for change in config.changes:
+            rule = change.activation(rule)
+        config.in_act_quantizer = adopt(rule, config.in_act_quantizer)
+        config.out_act_quantizer = adopt(rule, config.out_act_quantizer)
     if weight is not None:
         rule = copy.deepcopy(weight)
+        for change in config.changes:
+            rule = change.weight(rule)
         previous = config.wt_quantizer
         rule.name, rule.quant_axis, rule.is_weight = previous.name, previous.quant_axis, True
         config.wt_quantizer = rule
@@ -198,7 +226,7 @@ def adopt(rule: BaseQuantizer, calibrated: BaseQuantizer) -> BaseQuantizer:
     if not (isinstance(rule, StatisticsQuantizer) and isinstance(calibrated, StatisticsQuantizer)):
         raise ConfigError(f"{type(rule).__name__} cannot use what {type(calibrated).__name__} collected: both must be StatisticsQuantizers")
     rule = copy.deepcopy(rule)
-    rule.name, rule.nonnegative = calibrated.name, calibrated.nonnegative
+    rule.name, rule.nonnegative, rule.useful_range = calibrated.name, calibrated.nonnegative, calibrated.useful_range
     rule.adopt(calibrated.statistics)
     return rule
 
@@ -215,15 +243,14 @@ def _check_prepared(model: nn.Layer) -> None:
 
 def _check_data(model: nn.Layer, configured: dict[str, nn.Layer]) -> None:
     observation = observation_of(model)
-    simulated = [layer._quant_config for layer in configured.values() if layer._quant_config.enable_in_act_quantizer]
-    if not simulated:
-        raise ModelError(f"{type(model).__name__} has no layer that can be quantized (convolution or Linear)")
-    if any(has_data(config.in_act_quantizer) for config in simulated):
+    wanted = {name: layer for name, layer in configured.items() if _is_wanted(layer, layer._quant_config)}
+    if not wanted:
+        raise ModelError(f"{type(model).__name__} has no layer that can be quantized (convolution, Linear, Embedding, recurrent layer)")
+    if any(_is_reached(layer, layer._quant_config) for layer in wanted.values()):
         return
     batches = observation.batches if observation is not None else 0
-    first = next((name for name, layer in configured.items() if layer._quant_config.enable_in_act_quantizer), "")
     raise NoCalibrationDataError(
-        f"no calibration data reached any of the {len(simulated)} layers to quantize (first: '{first}'; "
+        f"no calibration data reached any of the {len(wanted)} layers to quantize (first: '{next(iter(wanted))}'; "
         f"the model was called {batches} times); "
         "run a few batches through the model that quantize returned, then convert"
     )

@@ -188,6 +188,7 @@ def _entry_points() -> tuple[tuple[Any, str, Callable[..., Any]], ...]:
     Some of Paddle's modules bind an operation under a name of their own (``paddle.multiply``), so all of them are searched.
     """
     operations = {id(vars(_C_ops)[operation]): operation for operation in OPERATIONS if operation in vars(_C_ops)}
+    operations[id(paddle.where)] = "where"  # while tracing, it is made of additions that eager mode does without
     modules = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "paddle"]
     found: dict[tuple[int, str], tuple[Any, str, Callable[..., Any]]] = {}
     for owner in (*modules, paddle.Tensor, paddle.pir.Value):

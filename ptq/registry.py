@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from paddle import nn
@@ -30,6 +31,10 @@ class LayerInfo:
         transparent: the layer passes its input on unchanged in eval mode, so it needs no grid of its own.
         activation: the layer is an activation function, which a runtime merges into the compute layer before it.
         nonnegative: the output of the layer is never negative.
+        weights: names of the parameters that the twin stores as integers, as patterns; one that has fewer than two axes is no weight.
+        weight_only: the input is not an activation (token ids), so the weight alone is quantized.
+        whole: the layer computes what its sublayers would; they are never called.
+        applies_to: which instances of the class are supported; all when ``None``.
     """
 
     def __init__(
@@ -43,6 +48,10 @@ class LayerInfo:
         transparent: bool = False,
         activation: bool = False,
         nonnegative: bool = False,
+        weights: Sequence[str] = ("weight",),
+        weight_only: bool = False,
+        whole: bool = False,
+        applies_to: Callable[[Any], bool] | None = None,
     ) -> None:
         if not (isinstance(layer, type) and issubclass(layer, nn.Layer)):
             raise ConfigError(f"LayerInfo needs a subclass of paddle.nn.Layer, got {layer!r}; pass the class, not an instance")
@@ -54,6 +63,18 @@ class LayerInfo:
         self.transparent = transparent
         self.activation = activation
         self.nonnegative = nonnegative
+        self.weights = list(weights)
+        self.weight_only = weight_only
+        self.whole = whole
+        self.applies_to = applies_to
+
+    def weights_of(self, layer: nn.Layer) -> dict[str, Any]:
+        """The weights of one layer by their names; empty when they are no parameters but computed in every forward."""
+        return {
+            name: parameter
+            for name, parameter in layer._parameters.items()
+            if parameter is not None and parameter.ndim > 1 and any(fnmatchcase(name, pattern) for pattern in self.weights)
+        }
 
     def of_subclass(self, layer: type[nn.Layer]) -> LayerInfo:
         """The same facts for a subclass."""
@@ -66,6 +87,10 @@ class LayerInfo:
             transparent=self.transparent,
             activation=self.activation,
             nonnegative=self.nonnegative,
+            weights=self.weights,
+            weight_only=self.weight_only,
+            whole=self.whole,
+            applies_to=self.applies_to,
         )
 
 
@@ -128,16 +153,24 @@ class PTQRegistry:
     def overridden_base(cls, layer: Any) -> type | None:
         """The supported class that ``layer`` derives from while computing something of its own, else ``None``."""
         base = cls._supported_base(_class_of(layer))
-        return base if base is not None and not cls.is_registered_layer(layer) else None
+        if base is None or cls.is_registered_layer(layer):
+            return None
+        applies_to = cls._infos[base].applies_to
+        return base if isinstance(layer, type) or applies_to is None or applies_to(layer) else None
 
     @classmethod
     def is_supported_layer(cls, layer: Any) -> bool:
         """Whether the engine can quantize or observe the layer."""
         layer_class = _class_of(layer)
         base = cls._supported_base(layer_class)
-        if base is None or (not isinstance(layer, type) and "forward" in vars(layer)):
+        if base is None or (not isinstance(layer, type) and not cls._is_usual(layer, cls._infos[base])):
             return False
         return layer_class.forward is base.forward  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _is_usual(layer: nn.Layer, info: LayerInfo) -> bool:
+        """Whether an instance computes what its class says."""
+        return "forward" not in vars(layer) and (info.applies_to is None or info.applies_to(layer))
 
     @classmethod
     def is_registered_layer(cls, layer: Any) -> bool:
@@ -151,8 +184,16 @@ class PTQRegistry:
 
     @classmethod
     def is_simulated_quant_layer(cls, layer: Any) -> bool:
-        """Whether `convert` swaps the layer for a quantized twin."""
-        return cls.is_supported_layer(layer) and bool(cls._infos[cls._supported_base(_class_of(layer))].weight_names)  # type: ignore[index]
+        """Whether `convert` swaps the layer for a quantized twin that rounds its input: a compute layer."""
+        if not cls.is_supported_layer(layer):
+            return False
+        info = cls.layer_info(layer)
+        return bool(info.weight_names) and not info.weight_only
+
+    @classmethod
+    def is_weight_only_layer(cls, layer: Any) -> bool:
+        """Whether `convert` swaps the layer for a quantized twin that takes its input as it is."""
+        return cls.is_supported_layer(layer) and cls.layer_info(layer).weight_only
 
     @classmethod
     def layer_info(cls, layer: Any) -> LayerInfo:

@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.base.framework import convert_np_dtype_to_dtype_
 
 from quantizers import QParams
 from quantizers.errors import ModelError
 
+from ..registry import PTQRegistry
 from .subclass import handwritten, new_twin
 
-__all__ = ["GridInput", "QuantizedLayer", "fake_quantize"]
+__all__ = ["GridInput", "QuantizedLayer", "dequantized", "fake_quantize", "in_dtype_of_weight"]
+
+GRID_BUFFERS = ("_quantized", "_scale", "_zero_point")
 
 
 def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor, quant_min: int, quant_max: int) -> paddle.Tensor:
@@ -68,6 +72,15 @@ class GridInput(nn.Layer):  # type: ignore[misc]
             return x
         return fake_quantize(x, self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
 
+    def _apply(self, func: Any, device: Any, dtype: Any, blocking: Any, include_sublayers: bool = True) -> None:
+        """As `paddle.nn.Layer._apply`, which changes device and dtype: integers and scales keep their dtype, or they would lose it."""
+        own = {id(buffer) for name, buffer in self._buffers.items() if name.endswith(GRID_BUFFERS)}
+
+        def keep(tensor: paddle.Tensor, device: Any, dtype: Any, blocking: Any) -> Any:
+            return func(tensor, device, tensor.dtype if id(tensor) in own else dtype, blocking)
+
+        super()._apply(keep, device, dtype, blocking, include_sublayers)
+
     def extra_repr(self) -> str:
         """The layer's own settings and the width of the input's grid."""
         bits = None if self.input_qparams is None else self.input_qparams.num_bits
@@ -81,40 +94,46 @@ class QuantizedLayer(GridInput):
     modes, data formats, groups, hooks and the parents' own uses of ``weight`` behave as they did.  It calls the float class by name:
     ``super()`` in a mixin is more than Paddle's tracer can resolve.
 
-    Buffers:
+    Buffers, for each weight, here ``weight``:
         weight_quantized: int8 (int16 above 8 bits), shape of the float weight.
         weight_scale: float32, broadcastable to the weight.
         input_scale, input_zero_point: see `GridInput`.
+
+    ``read_from_integers`` names the attributes of the float layer that are computed from the integers when read.
     """
 
     float_class: type[nn.Layer]
+    read_from_integers: tuple[str, ...] = ("weight",)
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, weight_qparams: QParams) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weight_qparams: QParams) -> QuantizedLayer:
         """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared.
 
-        Without ``input_qparams`` the input is taken as it comes: it lies on its producer's grid already.
+        Without ``input_qparams`` the input is taken as it comes: it lies on its producer's grid already, or it is no activation.
+        ``weight_qparams`` are the grids of the layer's weights, in the order of `LayerInfo.weights_of`.
         """
         # not type(layer): that may be a class made for a whole model (see `gridded`), which passes for the layer's own
         twin: QuantizedLayer = new_twin(cls, layer.__class__)
         twin.__dict__.update(_shallow_state(layer))
-        weight = twin._parameters.pop("weight")
-        twin._take_weight(weight, weight_qparams)
+        weights = PTQRegistry.layer_info(layer).weights_of(layer)
+        twin._weight_dtype = next(iter(weights.values())).dtype
+        twin._weight_bits = weight_qparams[0].num_bits
+        for (name, weight), qparams in zip(weights.items(), weight_qparams, strict=True):
+            del twin._parameters[name]
+            twin._take_weight(name, weight, qparams)
         if input_qparams is not None:
             twin.set_input_grid(input_qparams)
         return twin
 
-    def _take_weight(self, weight: paddle.Tensor, qparams: QParams) -> None:
-        self._weight_dtype = weight.dtype
-        self._weight_bits = qparams.num_bits
+    def _take_weight(self, name: str, weight: paddle.Tensor, qparams: QParams) -> None:
         scale = np.asarray(qparams.scale)
         if qparams.quant_axis is not None:
             shape = [1] * weight.ndim
             shape[qparams.quant_axis] = -1
             scale = scale.reshape(shape)
         integers = qparams.quantize(weight.astype("float32").numpy())
-        self.register_buffer("weight_quantized", _tensor(integers, str(np.dtype(qparams.storage_dtype))))
-        self.register_buffer("weight_scale", _tensor(scale, "float32"))
+        self.register_buffer(f"{name}_quantized", _tensor(integers, str(np.dtype(qparams.storage_dtype))))
+        self.register_buffer(f"{name}_scale", _tensor(scale, "float32"))
 
     def round_bias(self, input_scale: float) -> None:
         """Puts the bias on the grid of the integer sums that it is added to, ``input_scale * weight_scale``, as int8 runtimes do.
@@ -137,12 +156,13 @@ class QuantizedLayer(GridInput):
     @property
     def weight(self) -> paddle.Tensor:
         """The dequantized weight, in the float weight's shape and dtype."""
-        weight = self.weight_quantized.astype("float32") * self.weight_scale
-        return weight if self._weight_dtype == paddle.float32 else weight.astype(self._weight_dtype)
+        return dequantized(self, "weight")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "weight":
+        if name in self.read_from_integers:
             raise ModelError(f"{self.full_name()} is quantized and its weight is fixed; change the float model, then quantize that")
+        if name == "_dtype" and value is not None and "_weight_dtype" in vars(self):  # what Layer.to and Layer.astype set last
+            self._weight_dtype = convert_np_dtype_to_dtype_(value)
         super().__setattr__(name, value)
 
     def extra_repr(self) -> str:
@@ -152,6 +172,19 @@ class QuantizedLayer(GridInput):
     def __reduce_ex__(self, protocol: Any) -> Any:
         # Paddle's tracer keeps functions in _original_funcs, among them some that cannot be pickled
         return new_twin, (handwritten(self.__class__), self.float_class), {**vars(self), "_original_funcs": OrderedDict()}
+
+
+def dequantized(layer: Any, name: str) -> paddle.Tensor:
+    """The weight of that name of a twin, or of a view of one (see `subclass`), in the float weight's shape and dtype."""
+    if f"{name}_quantized" not in layer._buffers:
+        raise AttributeError(f"{layer.full_name()} has no weight '{name}'")
+    # read as attributes: while it traces, Paddle turns those into values of the program
+    return in_dtype_of_weight(layer, getattr(layer, f"{name}_quantized").astype("float32") * getattr(layer, f"{name}_scale"))
+
+
+def in_dtype_of_weight(layer: Any, tensor: paddle.Tensor) -> paddle.Tensor:
+    """A float32 tensor in the dtype of the twin's float weight."""
+    return tensor if layer._weight_dtype == paddle.float32 else tensor.astype(layer._weight_dtype)
 
 
 def _shallow_state(layer: nn.Layer) -> dict[str, Any]:

@@ -35,8 +35,12 @@ class ActivationGrids(nn.Layer):  # type: ignore[misc]
         for site in sites:
             self.add_sublayer(site.replace(".", "/"), ActivationGrid())
 
+    def forward(self, x: Any) -> Any:
+        """``x`` itself: an `nn.Sequential` calls each of its sublayers, this one too."""
+        return x
+
     @untraced
-    def apply(self, site: str, value: Any) -> Any:
+    def on_grid(self, site: str, value: Any) -> Any:
         """``value`` (the first item of a list or tuple), put on the grid of the site where it has one."""
         grid = self._sub_layers.get(site.replace(".", "/"))
         if grid is None:
@@ -47,19 +51,19 @@ class ActivationGrids(nn.Layer):  # type: ignore[misc]
 
     def operation(self, site: str, output: Any) -> Any:
         """Watches functional operations, see `interception.Watcher`."""
-        return self.apply(site, output)
+        return self.on_grid(site, output)
 
     def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         """Watches what layers are given: puts the input on the grid of this use of the layer, where it has one."""
         place = f"{site}{CALL_INPUT}"
         if args:
-            return (self.apply(place, args[0]), *args[1:]), kwargs
+            return (self.on_grid(place, args[0]), *args[1:]), kwargs
         name = input_argument(layer.__class__)
-        return args, {**kwargs, name: self.apply(place, kwargs[name])} if name in kwargs else kwargs
+        return args, {**kwargs, name: self.on_grid(place, kwargs[name])} if name in kwargs else kwargs
 
     def layer(self, site: str, _name: str, output: Any) -> Any:
         """Watches what layers compute."""
-        return self.apply(site, output)
+        return self.on_grid(site, output)
 
 
 def make_gridded(model: nn.Layer, sites: Iterable[str]) -> None:
@@ -131,7 +135,7 @@ class _Gridded:
         args, kwargs = on_input_grids(base, grids, args, kwargs)
         with intercept(self, grids):
             output = MethodType(base.forward, self)(*args, **kwargs)
-        return grids.apply(ROOT, output)
+        return grids.on_grid(ROOT, output)
 
 
 @untraced
@@ -144,7 +148,7 @@ def on_input_grids(base: Any, grids: ActivationGrids, args: Any, kwargs: Any) ->
         nonlocal number
         if isinstance(value, (paddle.Tensor, paddle.pir.Value)):
             number += 1
-            return grids.apply(f"{INPUT}{number}", value)
+            return grids.on_grid(f"{INPUT}{number}", value)
         if isinstance(value, Mapping):
             return {key: apply(item) for key, item in value.items()}
         if type(value) in (list, tuple):

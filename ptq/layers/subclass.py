@@ -63,7 +63,8 @@ def _view_class(twin_class: Any, float_class: type) -> type:
     which would lead back to the twin.  So the view says that its class is the one that defines ``forward``.
     """
     defining = next(base for base in float_class.__mro__ if "forward" in vars(base))
-    return type(float_class.__name__, (float_class,), {"weight": twin_class.weight, "__class__": property(lambda _: defining)})
+    weights = {name: getattr(twin_class, name) for name in twin_class.read_from_integers}
+    return type(float_class.__name__, (float_class,), {**weights, "__class__": property(lambda _: defining)})
 
 
 def _signature(float_class: type) -> inspect.Signature:

@@ -159,9 +159,8 @@ def test_what_the_graph_shows_not_to_be_foldable(compute: Any, more: dict[str, A
         (lambda: nn.Conv2D(3, 4, 3), lambda: nn.BatchNorm2D(4, use_global_stats=False), IMAGE),
         (lambda: nn.Conv2D(3, 4, 3), lambda: nn.BatchNorm(4, trainable_statistics=True), IMAGE),
         (lambda: nn.Linear(3, 4), lambda: nn.BatchNorm1D(4), (5, 4, 3)),
-        (lambda: nn.utils.weight_norm(nn.Conv2D(3, 4, 3)), lambda: nn.BatchNorm2D(4), IMAGE),
     ],
-    ids=["use_global_stats=False", "trainable_statistics", "Linear 3-D, batch norm NCL", "weight norm"],
+    ids=["use_global_stats=False", "trainable_statistics", "Linear 3-D, batch norm NCL"],
 )
 def test_pairs_that_are_not_foldable(layer: Any, norm: Any, shape: tuple[int, ...]) -> None:
     model, x = _pair(layer(), norm()), data(*shape)

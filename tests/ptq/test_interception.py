@@ -60,7 +60,11 @@ MODELS = {
     ),
     "called twice": (
         Net(lambda m, x: m.block(m.block(x)), block=Block()),
-        ["block.fc", "block.relu#0", "block.scale#0", "block.add#0"] + ["block.fc@1", "block@1.relu#0", "block@1.scale#0", "block@1.add#0"],
+        [
+            f"block{call}.{name}" if "#" in name else f"block.{name}{call}"
+            for call in ("", "@1")
+            for name in ("fc", "relu#0", "scale#0", "add#0")
+        ],
     ),
     "attention": (Net(_attention, fc=nn.Linear(4, 4)), ["matmul#0", "scale#0", "softmax#0", "fc", "matmul#1"]),
 }
