@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from . import layers as _layers  # noqa: F401 - registers every known layer
 from .attachment import attach_quantizers
 from .config import PTQConfig, default_ptq_config
 from .conversion import as_float, convert_model
+from .export.baseline import baseline_path
 from .export.formats import formats_named
 from .export.save import save_artifact
 from .hooks import SummaryCache, attach_batch_hook, is_calibrating
@@ -150,7 +150,8 @@ class ImperativePTQ:
             formats: ``"jit"``: ``path.json`` and ``path.pdiparams``, portable and not faster than float; ``"onnx"``: ``path.onnx``
                 for ONNX Runtime and OpenVINO (extra ``onnx``); ``"inference"``: ``path.infer.pdmodel`` and ``path.infer.pdiparams``
                 for `ptq.export.create_int8_predictor`.
-            float_baseline: also save the float model, batch norms folded, in the same formats at ``path_float``, to compare with.
+            float_baseline: also save the float model, batch norms folded, in the same formats, to compare with; its prefix is
+                ``float_`` and the name of this one.
             **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
 
         Returns:
@@ -173,7 +174,7 @@ class ImperativePTQ:
         specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
         if float_baseline:
             with as_float(model) as baseline:
-                save_artifact(baseline, f"{os.fspath(path)}_float", specs, formats, **config)
+                save_artifact(baseline, baseline_path(path), specs, formats, **config)
         report = save_artifact(model, path, specs, formats, coverage(model), **config)
         print("\n".join(report.lines()))
         return model

@@ -75,7 +75,7 @@ def check_pair(int8: Artifact, baseline: Artifact) -> None:
     if baseline.quantized_layers:
         raise ConfigError(
             f"{baseline.prefix} is quantized, it cannot be the float baseline; "
-            "save_quantized_model(..., float_baseline=True) writes one as PATH_float"
+            "save_quantized_model(..., float_baseline=True) writes one beside it, as float_NAME"
         )
     if int8.inputs != baseline.inputs:
         raise MismatchError(

@@ -22,7 +22,9 @@ def add_command(commands: Any) -> None:
         description="Measures a saved int8 model against its float baseline in every installed runtime, and says why it is not faster.",
     )
     parser.add_argument("path", metavar="PATH", help="prefix of the quantized model, as given to save_quantized_model")
-    parser.add_argument("--float", dest="float_path", metavar="FLOAT_PATH", help="prefix of the float model (default: PATH_float)")
+    parser.add_argument(
+        "--float", dest="float_path", metavar="FLOAT_PATH", help="prefix of the float model (default: float_NAME beside it)"
+    )
     parser.add_argument("--batch", type=int, nargs="+", default=list(BATCHES), metavar="N", help="batch sizes (default: 1 8)")
     parser.add_argument(
         "--threads", type=int, nargs="+", metavar="N", help=f"numbers of threads (default: those of {THREADS} that the machine has)"

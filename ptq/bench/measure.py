@@ -12,6 +12,7 @@ from typing import Any
 
 from quantizers.errors import ArtifactError, ConfigError
 
+from ..export.baseline import baseline_path
 from ..export.child import run_module
 from ..progress import progress
 from .artifact import Artifact, Input, check_pair, fixed_batch, read_artifact, with_batch
@@ -67,7 +68,7 @@ def bench(
     """Measures speed, peak memory and size in each runtime that is installed and whose files were saved.
 
     Args:
-        path: prefix of the quantized model; ``float_path``: of the float one, ``path_float`` when ``None``.
+        path: prefix of the quantized model; ``float_path``: of the float one, `baseline_path` when ``None``.
         batches: batch sizes; a model saved with a fixed batch is measured with that one only.
         threads: numbers of threads; 1, and 2 where there are two processors, when ``None``.
         rounds: each alternative is run at least so often, in turn.
@@ -84,7 +85,7 @@ def bench(
     threads = [count for count in THREADS if count <= processors] if threads is None else list(threads)
     _check(batches, threads, rounds, seconds, processors)
     int8 = read_artifact(path)
-    floats = read_artifact(f"{os.fspath(path)}_float" if float_path is None else float_path)
+    floats = read_artifact(baseline_path(path) if float_path is None else float_path)
     check_pair(int8, floats)
     fixed = fixed_batch(int8.inputs)
     sizes = list(dict.fromkeys(batches)) if fixed is None else [fixed]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +49,13 @@ def _advice(model: nn.Layer, error: Exception) -> str:
     return "check input_spec"
 
 
+def _link(source: str, target: str) -> None:
+    try:
+        os.symlink(source, target)
+    except OSError:  # not every file system, and not every user of Windows, can
+        shutil.copyfile(source, target)
+
+
 def load(path: str | os.PathLike[str]) -> nn.Layer:
     """Loads a model saved by `save_quantized_model`, after checking that its files belong together.
 
@@ -68,6 +77,11 @@ def load(path: str | os.PathLike[str]) -> nn.Layer:
         raise CorruptArtifactError(f"{path}: the manifest does not list {' and '.join(unlisted)}; save the model again")
     verify_files(path, manifest, SUFFIXES)
     try:
-        return paddle.jit.load(path)
+        with tempfile.TemporaryDirectory(prefix="ptq-load-") as folder:
+            # Paddle takes files of other models whose names begin with this one's for methods of it
+            prefix = os.path.join(folder, "model")
+            for suffix in SUFFIXES:
+                _link(os.path.abspath(path) + suffix, prefix + suffix)
+            return paddle.jit.load(prefix)
     except (ValueError, RuntimeError, KeyError) as error:
         raise CorruptArtifactError(f"{path} cannot be loaded ({type(error).__name__}: {last_line(error)}); save the model again") from error

@@ -11,6 +11,7 @@ import numpy as np
 
 from ptq.bench.profile import OpTime
 from ptq.bench.task import Task
+from ptq.export.baseline import baseline_path
 from ptq.export.manifest import MANIFEST_SUFFIX, write_manifest
 
 ALL = (".json", ".pdiparams", ".onnx", ".infer.pdmodel", ".infer.pdiparams")
@@ -31,7 +32,7 @@ def write_artifact(
 
 def write_pair(folder: Path, **options: Any) -> str:
     """An int8 artifact and, beside it, its float baseline of four times the size."""
-    write_artifact(folder / "model_float", **{**options, "size": 4000})
+    write_artifact(folder / "float_model", **{**options, "size": 4000})
     return str(write_artifact(folder / "model", **options))
 
 
@@ -77,7 +78,7 @@ def write_onnx_pair(prefix: Path) -> str:
         helper.make_node("DequantizeLinear", ["cq", "s", "z"], ["y"]),
     ]
     plain = [helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])]
-    for path, nodes, tensors in ((f"{prefix}_float", plain, {"w": weight}), (f"{prefix}", quantized, constants)):
+    for path, nodes, tensors in ((baseline_path(prefix), plain, {"w": weight}), (f"{prefix}", quantized, constants)):
         graph = helper.make_graph(
             nodes,
             "net",

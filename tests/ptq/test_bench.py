@@ -21,6 +21,7 @@ from ptq.bench.profile import OpTime
 from ptq.bench.runtimes import RUNTIMES
 from ptq.bench.task import Task
 from ptq.bench.worker import work
+from ptq.export.baseline import baseline_path
 from ptq.export.jit import write_jit
 from quantizers.errors import ArtifactError, ConfigError, MismatchError
 
@@ -52,7 +53,7 @@ def test_every_runtime_batch_thread_and_baseline_is_a_row(tmp_path: Path) -> Non
         "OpenVINO float": 2.4,
     }
     assert {task.inputs for task in fake.tasks if task.action == "time"} == {(Input((n, 3, 8, 8), "float32"),) for n in (1, 8)}
-    assert all(Path(task.int8).is_absolute() and task.floats == f"{task.int8}_float" for task in fake.tasks)
+    assert all(Path(task.int8).is_absolute() and task.floats == baseline_path(task.int8) for task in fake.tasks)
 
 
 def test_profile_and_reasons_only_where_int8_is_not_faster(tmp_path: Path) -> None:
@@ -109,11 +110,11 @@ def test_the_command_prints_and_writes_json(tmp_path: Path, monkeypatch: pytest.
 
 def test_files_that_were_not_saved_are_named(tmp_path: Path) -> None:
     write_artifact(tmp_path / "model")
-    write_artifact(tmp_path / "model_float", suffixes=(".json", ".pdiparams"))
+    write_artifact(tmp_path / "float_model", suffixes=(".json", ".pdiparams"))
     report = bench(tmp_path / "model", batches=[1], threads=[1], measure=FakeRuntimes(TIMES))
     skipped = {result.name: result.skipped for result in report.runtimes}
-    assert skipped["ONNX Runtime"].startswith(f"{tmp_path}/model_float.onnx not saved; save_quantized_model(")
-    assert "model_float.infer.pdmodel and" in skipped["Paddle Inference"]
+    assert skipped["ONNX Runtime"].startswith(f"{tmp_path}/float_model.onnx not saved; save_quantized_model(")
+    assert "float_model.infer.pdmodel and" in skipped["Paddle Inference"]
     assert not skipped["Paddle portable"]
     assert "not measured: OpenVINO: " in report.text()
 
@@ -241,7 +242,7 @@ def test_onnxruntime_profile_of_a_quantized_convolution(tmp_path: Path) -> None:
     path = write_onnx_pair(tmp_path / "model")
     found = {}
     for label in ("float", "int8"):
-        task = Task("profile", "ONNX Runtime", path, f"{path}_float", (Input((1, 3, 8, 8), "float32"),), 1, label=label)
+        task = Task("profile", "ONNX Runtime", path, baseline_path(path), (Input((1, 3, 8, 8), "float32"),), 1, label=label)
         found[label] = {(item["kind"], item["op"], item["precision"], item["count"]) for item in work(task)}
     assert ("compute", "Conv", "float", 1) in found["float"]
     assert {("compute", "QLinearConv", "int8", 1), ("conversion", "QuantizeLinear", "float", 1)} <= found["int8"]
@@ -252,18 +253,18 @@ def test_openvino_times_and_profiles(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     path = write_onnx_pair(tmp_path / "model")
     inputs = (Input((2, 3, 8, 8), "float32"),)
-    times = work(Task("time", "OpenVINO", path, f"{path}_float", inputs, 1, rounds=2))
+    times = work(Task("time", "OpenVINO", path, baseline_path(path), inputs, 1, rounds=2))
     assert {"float32", "int8"} <= set(times)
     assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in times.values())
-    profile = work(Task("profile", "OpenVINO", path, f"{path}_float", inputs, 1, label="int8"))
+    profile = work(Task("profile", "OpenVINO", path, baseline_path(path), inputs, 1, label="int8"))
     assert any(item["op"] == "Convolution" and item["kind"] == "compute" for item in profile)
 
 
 def test_portable_files_run_with_and_without_onednn(tmp_path: Path) -> None:
-    for name in ("model", "model_float"):
+    for name in ("model", "float_model"):
         write_jit(small_net(), str(tmp_path / name), [paddle.static.InputSpec([None, 3, 8, 8], "float32")])
     path = str(tmp_path / "model")
-    task = Task("time", "Paddle portable", path, f"{path}_float", (Input((2, 3, 8, 8), "float32"),), 1, rounds=2)
+    task = Task("time", "Paddle portable", path, baseline_path(path), (Input((2, 3, 8, 8), "float32"),), 1, rounds=2)
     times = work(task)
     assert set(times) == {"oneDNN float", "plain float", "int8"}
     assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in times.values())
