@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddle import nn
-from paddle.nn.layer.conv import _ConvNd
 
 from quantizers.errors import TraceError
 
@@ -25,6 +24,9 @@ from .registry import PTQRegistry
 from .tracing import trace
 
 __all__ = ["Preparation"]
+
+# Their results must be on a grid for ONNX Runtime to compute them in int8; for transposed ones it has no int8 kernel, and others need none.
+CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 
 
 class Preparation:
@@ -112,7 +114,8 @@ class Preparation:
         compute = _compute_layers(model)
         if self.config.placement == "compute":
             return place_calls(graph, compute)
-        return place_full(graph, compute, [name for name, layer in compute.items() if isinstance(layer, _ConvNd)])
+        convolutions = [name for name, layer in compute.items() if isinstance(layer, CONVOLUTIONS)]
+        return place_full(graph, compute, convolutions)
 
     def _place_grids(
         self, model: nn.Layer, observation: Observation, graph: Graph, placement: Placement, changes: Mapping[str, Changes]
