@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -89,6 +90,35 @@ def test_additions_round_where_the_model_does(tmp_path: Path) -> None:
     expected = exported(converted(Residual(), x, config=full()), tmp_path / "m", x)
     (answer,) = answers(tmp_path / "m", [x])
     assert np.mean(np.abs(answer - expected[0]) > 1e-4) < 1e-3
+
+
+class Shared(nn.Layer):
+    """A float result that a grid and something else read, behind layers whose bias is absent or, as in fresh layers, zero."""
+
+    def __init__(self, bias: bool, joined: bool) -> None:
+        super().__init__()
+        self.joined, attr = joined, None if bias else False
+        self.one, self.last = nn.Conv2D(8, 8, 1, bias_attr=attr), nn.Conv2D(24 if joined else 8, 4, 1)
+        if joined:
+            self.two, self.pooled = nn.Conv2D(8, 16, 3, padding=1, bias_attr=attr), nn.Conv2D(24, 4, 1)
+
+    def forward(self, x: paddle.Tensor) -> Any:
+        if not self.joined:
+            y = self.one(x)
+            return self.last(y), y
+        y = F.relu(paddle.concat([self.one(x), self.two(x)], 1))
+        return self.last(y) + self.pooled(F.max_pool2d(y, 3, 1, 1))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_grid_beside_another_reader_is_not_zero(tmp_path: Path, bias: bool, joined: bool) -> None:
+    """The engine moves weight scales behind such a result and then computes its grid as zeros."""
+    x = data(4, 8, 16, 16)
+    expected = exported(converted(Shared(bias, joined), x, config=absmax()), tmp_path / "m", x)
+    (report,) = check_inference(str(tmp_path / "m"), [x.numpy()], expected)
+    assert report.int8_share == 1.0
+    assert report.sqnr_db > 60
 
 
 def test_the_batch_is_free(tmp_path: Path) -> None:

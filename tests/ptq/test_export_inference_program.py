@@ -9,6 +9,7 @@ import pytest
 
 from ptq.export.legacy.cut import cut, describe, grids_of
 from ptq.export.legacy.grids import GRID, WEIGHT, find_grids
+from ptq.export.legacy.held_scales import hold_scales
 from ptq.export.legacy.merged import ROUNDING, open_merged_grids
 from ptq.export.legacy.program import Op, Program, Tensor
 from ptq.export.legacy.table import RULES
@@ -108,6 +109,30 @@ def test_a_grid_that_others_read_is_not_opened(made: Made) -> None:
     made.outputs = [made.op("add", grid, "x", out="sum"), made.op("relu", grid, out="r")]
     open_merged_grids(made)
     assert ROUNDING not in made.kinds()
+
+
+@pytest.mark.parametrize(("bias", "held"), [(None, True), ([0.0] * 4, True), ([0.0, 1.0, 0.0, 0.0], False)])
+def test_scales_are_held_unless_a_bias_holds_them(made: Made, bias: list[float] | None, held: bool) -> None:
+    made.outputs = [made.op("relu", made.convolution("x", "y"), out="r")]
+    if bias is None:
+        made.ops[-1].inputs, made.ops = ["y.conv"], [op for op in made.ops if op.kind != "add"]
+    else:
+        made.arrays["y.b"] = np.float32(bias)
+    before = made.kinds().count("add")
+    hold_scales(made)
+    assert made.kinds().count("add") - before == held
+    assert all(op.attrs.get("axis") == 1 for op in made.ops if op.kind == "add")
+
+
+def test_a_result_on_one_grid_needs_no_holding(made: Made) -> None:
+    made.convolution("x", "y")
+    made.ops = [op for op in made.ops if op.kind != "add"]
+    made.outputs = [made.grid("y.conv", "g")]
+    hold_scales(made)
+    assert "add" not in made.kinds()
+    made.outputs.append("y.conv")  # now somebody else sees it too
+    hold_scales(made)
+    assert "add" in made.kinds()
 
 
 def test_a_program_is_cut_at_its_grids(made: Made) -> None:

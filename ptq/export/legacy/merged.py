@@ -22,11 +22,7 @@ GAIN = 1.5
 
 def open_merged_grids(program: Program) -> None:
     """Writes such grids as `ROUNDING`, in place; of the two operands of an addition only the later one is merged."""
-    producers = program.producers()
-    readers: dict[str, list[Op]] = {}
-    for op in program.ops:
-        for name in op.reads():
-            readers.setdefault(name, []).append(op)
+    producers, readers = program.producers(), program.readers()
     for op in program.ops:
         if op.kind not in APPENDED:
             continue

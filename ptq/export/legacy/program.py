@@ -63,6 +63,14 @@ class Program:
         """The operation that computes each tensor."""
         return {name: op for op in self.ops for name in op.outputs}
 
+    def readers(self) -> dict[str, list[Op]]:
+        """The operations that read each tensor."""
+        found: dict[str, list[Op]] = {}
+        for op in self.ops:
+            for name in op.reads():
+                found.setdefault(name, []).append(op)
+        return found
+
     def rename(self, names: Mapping[str, str], keep: Container[str] = ()) -> None:
         """Makes every reader of a tensor read another one instead, chains of renames included; kinds to ``keep`` read what they read."""
 
