@@ -10,11 +10,12 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError
+from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError, QuantizationError
 
 from .batches import Call, call_of, digest, required_inputs
 from .calibration import Calibration, check_calibrating, collect, install
 from .calibration_file import Contents, Progress, as_path, read_contents, remove_leftovers, write_contents
+from .messages import last_line, layer_that_raised
 from .modes import eval_mode
 from .progress import progress as progress_bar
 
@@ -50,9 +51,10 @@ def calibrate(
         ModelError: the model is not under calibration.
         ConfigError: an argument is out of range, or a quantizer's state cannot be stored for ``resume``.
         NoCalibrationDataError: the loader yields nothing.
-        CalibrationError: a batch is of an unknown kind, or the file of ``resume`` belongs to other data or another model.
+        CalibrationError: a batch is of an unknown kind, or the model raises on it (the message names the batch and the layer), or the
+            file of ``resume`` belongs to other data or another model.
         ArtifactError: the file of ``resume`` is damaged, or cannot be written.
-        Whatever the model, the loader or ``input_fn`` raise.
+        Whatever the loader or ``input_fn`` raise.
     """
     check_calibrating(model)
     _check_arguments(loader, max_batches, input_fn)
@@ -67,7 +69,7 @@ def calibrate(
         for batch in progress_bar(batches, _total(loader, max_batches), "calibrate", progress):
             call = call_of(batch if input_fn is None else input_fn(batch), inputs, f"batch {count}")
             if checkpoint is None:
-                model(*call[0], **call[1])
+                _run(model, call, count)
             else:
                 checkpoint.run(call)
             count += 1
@@ -102,7 +104,7 @@ class _Checkpoint:
             self._skip(call)
             return
         found = digest(call)
-        self.model(*call[0], **call[1])
+        _run(self.model, call, len(self.done))
         self.done.append(found)
         contents, left_out = collect(self.model)
         if left_out:
@@ -159,6 +161,23 @@ class _Checkpoint:
         if not self.state:
             self.state = digest(dict(self.model.state_dict()))
         return self.state
+
+
+def _run(model: nn.Layer, call: Call, index: int) -> None:
+    """One batch through the model; what Paddle or the user's code raise on it becomes an error that says where."""
+    try:
+        model(*call[0], **call[1])
+    except QuantizationError:
+        raise
+    except Exception as error:
+        tensors = [item for item in paddle.utils.flatten(call) if isinstance(item, paddle.Tensor)]
+        given = ", ".join(f"{str(item.dtype).rpartition('.')[2]} {list(item.shape)}" for item in tensors) or "no tensor"
+        layer = layer_that_raised(model, error)
+        place = f"layer '{layer}'" if layer else type(model).__name__
+        raise CalibrationError(
+            f"batch {index} ({given}): {place} raises {type(error).__name__}: {last_line(error)}; "
+            "check what the loader yields, or pass input_fn to make the model's arguments of it"
+        ) from error
 
 
 def _check_arguments(loader: Any, max_batches: Any, input_fn: Any) -> None:

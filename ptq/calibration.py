@@ -109,9 +109,9 @@ class Calibration:
             ConfigError: there are no parts, or their settings (bins, samples per item) differ.
             CalibrationError: layers differ, or a part keeps moving averages, which depend on the order of batches.
         """
-        found = list(parts)
+        found = list(parts) if isinstance(parts, Iterable) else []
         if not found or not all(isinstance(part, Calibration) for part in found):
-            raise ConfigError(f"merge needs at least one Calibration and nothing else, got {found!r:.200}")
+            raise ConfigError(f"merge needs at least one Calibration and nothing else, got {found or parts!r:.200}")
         layers: dict[str, LayerStatistics] = {}
         spec: Node | None = None
         for part in found:
@@ -125,7 +125,12 @@ class Calibration:
         return cls(layers, spec)
 
     def diff(self, other: Calibration) -> list[TensorShift]:
-        """One row per tensor: its range here and in ``other``, and how far its distribution moved; the largest move first."""
+        """One row per tensor: its range here and in ``other``, and how far its distribution moved; the largest move first.
+
+        Raises ``ConfigError`` when ``other`` is no `Calibration`.
+        """
+        if not isinstance(other, Calibration):
+            raise ConfigError(f"diff needs another Calibration, got {other!r:.200}")
         return shifts(self.layers, other.layers)
 
     @staticmethod

@@ -6,6 +6,7 @@ order; ``checksum`` is the SHA-256 of all of them.  Members are stored without c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -154,7 +155,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
                 raise ArtifactError(f"{name} is not a calibration file: not a plain file of at most {_MAX_BYTES >> 30} GiB")
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(status.st_size)  # what is asked for is allocated at once
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{name} cannot be read: {error}") from error
     return from_bytes(data, name)
@@ -167,9 +168,9 @@ def write_contents(path: str | os.PathLike[str], contents: Contents) -> None:
         ArtifactError: it cannot be written.
     """
     target = Path(as_path(path))
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     data = to_bytes(contents)
     try:
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
@@ -193,7 +194,8 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
         return  # no folder yet, or one that reading and writing will complain about
     for name in names:
         if name.startswith(prefix) and name.endswith(suffix) and len(name) == len(prefix) + 12 + len(suffix):
-            target.with_name(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it stays; whether the folder can be written to will show
+                target.with_name(name).unlink()
 
 
 def as_path(path: Any) -> str:

@@ -22,6 +22,7 @@ from .export.formats import formats_named
 from .export.save import save_artifact
 from .hooks import SummaryCache, attach_batch_hook, is_calibrating
 from .ledger import coverage
+from .messages import last_line
 from .observation import Observation
 from .override_keys import ModelKeys
 from .preflight import refuse_or_warn, require_dynamic_mode
@@ -69,7 +70,7 @@ class ImperativePTQ:
             The prepared model, which computes what ``model`` does.
 
         Raises:
-            ModelError: ``model`` is not a layer, or static mode is on.
+            ModelError: ``model`` is not a layer, or cannot be copied, or static mode is on.
             AlreadyQuantizedError: the model was prepared or converted before.
             NonFiniteError: a weight that is to be quantized holds NaN or Inf.
             UnsupportedDtypeError: such a weight is complex.
@@ -81,7 +82,7 @@ class ImperativePTQ:
         if fuse_list is not None and not fuse:
             raise ConfigError("fuse_list is given but fuse is False; pass fuse=True, or leave fuse_list out")
         if not inplace:
-            model = copy.deepcopy(model)
+            model = _copied(model)
         if fuse:
             model.eval()
         specs = None if input_spec is None else _as_specs(input_spec)
@@ -125,7 +126,7 @@ class ImperativePTQ:
         if not isinstance(model, nn.Layer) or not is_calibrating(model):
             raise ModelError("convert needs a model prepared with ImperativePTQ.quantize that is not converted yet")
         if not inplace:
-            model = copy.deepcopy(model)
+            model = _copied(model)
         return convert_model(model, activation_quantizer, weight_quantizer)
 
     _convert = convert
@@ -178,6 +179,16 @@ class ImperativePTQ:
         report = save_artifact(model, path, specs, formats, coverage(model), **config)
         print("\n".join(report.lines()))
         return model
+
+
+def _copied(model: nn.Layer) -> nn.Layer:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # the user's classes: anything may come out of it
+        raise ModelError(
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {last_line(error)}); "
+            "pass inplace=True to change the model itself"
+        ) from error
 
 
 def _as_specs(input_spec: Sequence[Any], keep_tensors: bool = False) -> list[Any]:

@@ -30,7 +30,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
             raise ArtifactError(f"{name} cannot be read: not a plain file of at most {_MAX_BYTES >> 20} MiB")
         with open(name, "rb") as file:
-            data = file.read(_MAX_BYTES)
+            data = file.read(status.st_size)  # what is asked for is allocated at once
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{name} cannot be read: {error}") from error
     try:
@@ -47,9 +47,9 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         ArtifactError: the file cannot be written.
     """
     target = Path(_as_path(path))
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     data = json.dumps(value, indent=1, allow_nan=False).encode("ascii") + b"\n"
     try:
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:

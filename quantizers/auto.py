@@ -52,6 +52,8 @@ class AutoQuantizer(StatisticsQuantizer):
         max_samples_per_item: int | None = DEFAULT_MAX_SAMPLES,
     ) -> None:
         super().__init__(quant_bits, bins, symmetric=symmetric, max_samples_per_item=max_samples_per_item)
+        if candidates is not None and not isinstance(candidates, Sequence):
+            raise ConfigError(f"candidates must be a list of quantizers, got {candidates!r}")
         found = default_candidates() if candidates is None else [copy.deepcopy(entry) for entry in candidates]
         if not found or not all(isinstance(entry, StatisticsQuantizer) and entry.moving_rate is None for entry in found):
             raise ConfigError(f"candidates must be quantizers that choose from the same statistics, got {candidates!r}")

@@ -12,14 +12,25 @@ import numpy.typing as npt
 from quantizers.arrays import FloatArray
 from quantizers.errors import ConfigError, NonFiniteError
 
-__all__ = ["CountArray", "PowerOfTwoHistogram"]
+__all__ = ["MAX_BINS", "CountArray", "PowerOfTwoHistogram", "check_bins"]
 
 CountArray = npt.NDArray[np.int64]
+
+MAX_BINS = 1 << 20  # 32 MiB a tensor
 
 # Every float32 is a multiple of 2**-149: finer bins could never hold more.
 _MIN_EXPONENT = -149
 _MIN_FLOAT32_EXPONENT = -126
 _CHUNK = 1 << 17
+
+
+def check_bins(value: Any) -> int:
+    """Return ``value`` when it is a positive int of at most `MAX_BINS`, else raise ``ConfigError``."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ConfigError(f"bins must be a positive int, got {value!r}")
+    if value > MAX_BINS:
+        raise ConfigError(f"bins must be at most {MAX_BINS}, got {value}: every tensor has a histogram of its own")
+    return int(value)
 
 
 class PowerOfTwoHistogram:
@@ -34,9 +45,7 @@ class PowerOfTwoHistogram:
     """
 
     def __init__(self, bins: int = 2048) -> None:
-        if isinstance(bins, (bool, np.bool_)) or not isinstance(bins, (int, np.integer)) or bins < 1:
-            raise ConfigError(f"bins must be a positive int, got {bins!r}")
-        self.bins = int(bins)
+        self.bins = check_bins(bins)
         self.exponent = _MIN_EXPONENT
         self.zeros = 0
         self.counts: CountArray = np.zeros((2, 2 * self.bins), dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 from quantizers.arrays import FloatArray, as_float_array
 from quantizers.errors import ConfigError
 from quantizers.exact import exact_sum
-from quantizers.histogram import PowerOfTwoHistogram
+from quantizers.histogram import PowerOfTwoHistogram, check_bins
 
 __all__ = ["DEFAULT_BINS", "DEFAULT_MAX_SAMPLES", "SummarySettings", "TensorSummary", "sample_stride"]
 
@@ -24,18 +24,17 @@ class SummarySettings:
     """What a summary depends on besides the data; quantizers with equal settings can share summaries.
 
     ``bins``: resolution of the histogram.  ``max_samples_per_item``: how many elements of each sample feed the histogram; None
-    means all.  Raises ``ConfigError`` unless both are positive ints.
+    means all.  Raises ``ConfigError`` unless both are positive ints, and for more than `MAX_BINS` bins.
     """
 
     bins: int = DEFAULT_BINS
     max_samples_per_item: int | None = DEFAULT_MAX_SAMPLES
 
     def __post_init__(self) -> None:
-        for name, value in (("bins", self.bins), ("max_samples_per_item", self.max_samples_per_item)):
-            if value is None and name != "bins":
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ConfigError(f"{name} must be a positive int, got {value!r}")
+        check_bins(self.bins)
+        most = self.max_samples_per_item
+        if most is not None and (isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1):
+            raise ConfigError(f"max_samples_per_item must be a positive int or None, got {most!r}")
 
 
 @dataclass(frozen=True)

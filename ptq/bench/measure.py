@@ -81,6 +81,9 @@ def bench(
         ConfigError: an option is out of its range.
         MismatchError: the two are not the same model.
     """
+    for name, counts in (("batches", batches), ("threads", threads)):
+        if not isinstance(counts, (list, tuple, type(None))):
+            raise ConfigError(f"{name} must be a list of whole numbers, got {counts!r}")
     processors = _processors()
     threads = [count for count in THREADS if count <= processors] if threads is None else list(threads)
     _check(batches, threads, rounds, seconds, processors)
@@ -109,8 +112,8 @@ def _check(batches: Sequence[int], threads: Sequence[int], rounds: int, seconds:
             raise ConfigError(f"{name} must be whole numbers of at least 1, got {list(values)}")
     if max(threads) > processors:
         raise ConfigError(f"threads is {max(threads)}, but this process may use {processors} processors: more would measure their quarrel")
-    if not 0 <= seconds < float("inf"):
-        raise ConfigError(f"seconds must be at least 0, got {seconds}")
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
+        raise ConfigError(f"seconds must be at least 0, got {seconds!r}")
 
 
 def _runtime(runtime: Runtime, setting: _Setting) -> RuntimeResult:

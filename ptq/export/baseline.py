@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from quantizers.errors import ConfigError
+
 __all__ = ["baseline_path"]
 
 
@@ -11,6 +13,10 @@ def baseline_path(path: str | os.PathLike[str]) -> str:
     """The prefix ``float_name`` in the folder of the prefix ``name``.
 
     Not ``name_float``: `paddle.jit.load` of one model takes files of all whose names begin with its own for methods of it.
+
+    Raises ``ConfigError`` for what is no path.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ConfigError(f"path must be a prefix such as 'int8/model', got {path!r}")
     folder, name = os.path.split(os.fspath(path))
     return os.path.join(folder, f"float_{name}")

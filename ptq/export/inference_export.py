@@ -33,4 +33,4 @@ def export_inference(model: nn.Layer, path: str | os.PathLike[str], input_spec: 
         ExportError: the engine lacks an operation of the model.
         MismatchError: the runtime computes something else than the model.
     """
-    return save_artifact(model, os.fspath(path), input_spec, formats=("jit", "inference"))
+    return save_artifact(model, os.fspath(path) if isinstance(path, os.PathLike) else path, input_spec, formats=("jit", "inference"))

@@ -75,9 +75,13 @@ def export_onnx(model: nn.Layer, path: str | os.PathLike[str], input_spec: Seque
 def _target(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise ConfigError(f"path must be a file such as 'int8/model.onnx', got {path!r}")
+    if os.path.basename(os.fspath(path)) in ("", ".", ".."):
+        raise ArtifactError(f"{os.fspath(path)!r} names a folder; pass a file such as 'int8/model.onnx'")
     text = os.path.abspath(os.fspath(path))
     target = Path(text if text.endswith(ONNX_SUFFIX) else text + ONNX_SUFFIX)
-    if target.is_dir():
+    if "\0" in text:
+        raise ArtifactError(f"{text!r} cannot be written: embedded null byte")
+    if os.path.isdir(target):
         raise ArtifactError(f"{target} is a folder; remove it or choose another path")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -47,8 +47,12 @@ def create_int8_predictor(path: str | os.PathLike[str], threads: int = 1, engine
     if engine != "openvino":
         raise ConfigError(f"engine must be 'openvino', got {engine!r}")
     prefix = os.fspath(path)
-    _check_files(prefix)
-    if b"dequantize_linear" not in Path(f"{prefix}{INFERENCE_SUFFIXES[0]}").read_bytes():
+    try:
+        _check_files(prefix)
+        program = Path(f"{prefix}{INFERENCE_SUFFIXES[0]}").read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{prefix} cannot be read: {error}") from error
+    if b"dequantize_linear" not in program:
         raise ArtifactError(f"{prefix} is a float model: it holds nothing to run in int8; open it with paddle.inference.create_predictor")
     return open_predictor(prefix, threads)
 

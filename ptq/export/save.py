@@ -108,6 +108,8 @@ def _write_and_check(
 def _checked_path(path: str) -> tuple[str, str]:
     if not isinstance(path, (str, os.PathLike)):
         raise ConfigError(f"path must be a prefix such as 'int8/model', got {path!r}")
+    if "\0" in os.fspath(path):
+        raise ArtifactError(f"{path!r} cannot be written: embedded null byte")
     is_prefix = os.path.basename(os.fspath(path)) not in ("", ".", "..")
     folder, name = os.path.split(os.path.abspath(os.fspath(path))) if is_prefix else ("", "")
     if not name:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
-from quantizers.errors import ArtifactError, CorruptArtifactError
+from quantizers.errors import CorruptArtifactError
+
+from ..json_file import read_json, write_json
 
 __all__ = ["FLOAT", "FOLDED", "INT8", "OBSERVED", "STATES", "TRANSPARENT", "Ledger", "Row"]
 
@@ -127,32 +127,27 @@ class Ledger:
         }
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Writes the ledger as a JSON file.
+        """Writes the ledger as a JSON file, as a whole or not at all.
 
         Raises:
+            ConfigError: ``path`` is no path.
             ArtifactError: the file cannot be written.
         """
-        try:
-            Path(path).write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ArtifactError(f"{os.fspath(path)}: the coverage ledger cannot be written: {error}") from error
+        write_json(path, self.to_dict())
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> Ledger:
         """The ledger that `to_json` wrote; totals are computed again from its rows.
 
         Raises:
+            ConfigError: ``path`` is no path.
             ArtifactError: the file cannot be read.
             CorruptArtifactError: it is not a ledger of this version.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ArtifactError(f"{os.fspath(path)}: the coverage ledger cannot be read: {error}") from error
-        except (ValueError, RecursionError) as error:
-            raise CorruptArtifactError(
-                f"{os.fspath(path)} is no coverage ledger: it is not JSON ({error}); save the model again"
-            ) from error
+            content = read_json(path)
+        except CorruptArtifactError as error:
+            raise CorruptArtifactError(f"{os.fspath(path)} is no coverage ledger: {error}") from error
         try:
             return _ledger(content)
         except ValueError as error:

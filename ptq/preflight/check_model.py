@@ -94,6 +94,10 @@ def require_dynamic_mode() -> None:
 def _require_layer(model: Any) -> None:
     if not isinstance(model, nn.Layer):
         raise ModelError(f"the model must be a paddle.nn.Layer, got {model!r}")
+    try:
+        model.sublayers()
+    except RecursionError as error:
+        raise ModelError(f"{type(model).__name__} holds itself as a sublayer: Paddle cannot walk through it; break the circle") from error
 
 
 def _raise_first(findings: Iterable[Finding]) -> None:

@@ -158,13 +158,13 @@ def test_modes_and_gradients_are_left_as_they_were() -> None:
     assert seen == [(False, True)]
     assert [layer.training for layer in model.sublayers(include_self=True)] == modes
     np.testing.assert_array_equal(model.bn2._mean.numpy(), mean)
-    with pytest.raises(ValueError):
+    with pytest.raises(CalibrationError, match=r"batch 1 \(float32 \[2, 5, 8, 8\]\): layer 'conv1' raises ValueError: .*input"):
         calibrate(model, [samples(), np.ones((2, 5, 8, 8))])
     assert [layer.training for layer in model.sublayers(include_self=True)] == modes
     assert paddle.is_grad_enabled()
 
 
-def test_errors_of_the_users_code_pass_through() -> None:
+def test_errors_of_the_loader_pass_through_and_those_of_the_model_are_placed() -> None:
     class OwnError(Exception):
         pass
 
@@ -173,11 +173,10 @@ def test_errors_of_the_users_code_pass_through() -> None:
 
     with pytest.raises(OwnError):
         calibrate(prepared(), [samples()], input_fn=fail)
-    with pytest.raises(OwnError):
-        calibrate(
-            ImperativePTQ(absmax()).quantize(Net(lambda m, x: m.fc(x) if not paddle.in_dynamic_mode() else fail(), fc=nn.Linear(2, 2))),
-            [batch()],
-        )
+    failing = Net(lambda m, x: m.fc(x) if not paddle.in_dynamic_mode() else fail(), fc=nn.Linear(2, 2))
+    with pytest.raises(CalibrationError, match=r"batch 0 \(float32 \[3, 2\]\): layer 'inner' raises OwnError: OwnError; ") as raised:
+        calibrate(ImperativePTQ(absmax()).quantize(Net(lambda m, x: m.inner(m.fc(x)), fc=nn.Linear(2, 2), inner=failing)), [batch()])
+    assert isinstance(raised.value.__cause__, OwnError)
     with pytest.raises(OwnError):
         calibrate(prepared(), (fail() for _ in range(3)))
 

@@ -138,7 +138,7 @@ def test_a_rename_refused_half_way_is_never_loaded_as_a_mixture(older: Path, mon
     monkeypatch.setattr("ptq.export.save.check_artifact", lambda *_: 0.0)
     x = data(2, 4)
     expected = ptq.load(older / "model")(x)
-    monkeypatch.setattr(os, "replace", _failing(os.replace, lambda source, *_: source.endswith(f"model{suffix}"), errno.EIO))
+    monkeypatch.setattr(os, "replace", _failing(os.replace, lambda source, *_: str(source).endswith(f"model{suffix}"), errno.EIO))
     with pytest.raises(ArtifactError):
         ImperativePTQ().save_quantized_model(_model(), str(older / "model"))
     monkeypatch.undo()
@@ -156,7 +156,7 @@ def test_the_manifest_comes_last(older: Path, monkeypatch: pytest.MonkeyPatch) -
     renamed: list[str] = []
     monkeypatch.setattr(os, "replace", _failing(os.replace, lambda _, target: renamed.append(os.path.basename(target)) is not None))
     ImperativePTQ().save_quantized_model(_model(), str(older / "model"))
-    assert sorted(renamed) == ["model.json", "model.pdiparams", "model.ptq.coverage.json", "model.ptq.json"]
+    assert sorted(set(renamed)) == ["model.json", "model.pdiparams", "model.ptq.coverage.json", "model.ptq.json"]
     assert renamed[-1] == "model.ptq.json"
 
 
