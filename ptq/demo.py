@@ -134,7 +134,7 @@ def run_demo(output: str | Path = "demo-output") -> DemoReport:
     model = clock.timed("quantize", lambda: engine.quantize(float_model, fuse=True))
     clock.timed("calibrate", lambda: _calibrate(model, digits.train[:CALIBRATION_IMAGES]))
     converted = clock.timed("convert", lambda: engine.convert(model))
-    clock.timed("save and check", lambda: engine.save_quantized_model(converted, prefix, input_spec=SPEC))
+    clock.timed("save and check", lambda: engine.save_quantized_model(converted, prefix, input_spec=SPEC, verbose=False))
     answers = clock.timed("load and answer, fresh process", lambda: replay(prefix, [paddle.to_tensor(digits.test)])[0].numpy())
 
     reference = _answers(float_model, digits.test)

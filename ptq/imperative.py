@@ -139,6 +139,7 @@ class ImperativePTQ:
         *,
         formats: Sequence[str] = ("jit",),
         float_baseline: bool = False,
+        verbose: bool = True,
         **config: Any,
     ) -> nn.Layer:
         """Converts the model if it is not converted yet, saves it, checks what was saved in a fresh process, and prints a report.
@@ -153,6 +154,7 @@ class ImperativePTQ:
                 for `ptq.export.create_int8_predictor`.
             float_baseline: also save the float model, batch norms folded, in the same formats, to compare with; its prefix is
                 ``float_`` and the name of this one.
+            verbose: print the report.
             **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
 
         Returns:
@@ -177,7 +179,8 @@ class ImperativePTQ:
             with as_float(model) as baseline:
                 save_artifact(baseline, baseline_path(path), specs, formats, **config)
         report = save_artifact(model, path, specs, formats, coverage(model), **config)
-        print("\n".join(report.lines()))
+        if verbose:
+            print("\n".join(report.lines()))
         return model
 
 

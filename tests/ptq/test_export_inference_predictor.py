@@ -79,7 +79,8 @@ before = spent()
 for _ in range(3000):
     predictor.run()
 after = spent()
-print(sum(after[name] - before.get(name, 0) > 10 for name in after))
+used = [after[name] - before.get(name, 0) for name in after]
+print(sum(ticks > max(used) / 20 for ticks in used))  # on a busy machine one thread may get much less than another
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, str(prefix), str(threads)]

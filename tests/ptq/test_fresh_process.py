@@ -29,7 +29,7 @@ print("saved", len(os.listdir("out")))
 
 def _saved(folder: Path, process: subprocess.CompletedProcess[str]) -> None:
     assert process.returncode == 0, process.stderr
-    assert "saved 3" in process.stdout
+    assert "saved 4" in process.stdout
     assert (folder / "runs").read_text(encoding="utf-8") == "x"  # the program ran once
     assert sorted(os.listdir(folder / "out")) == ["model.json", "model.pdiparams", "model.ptq.json"]
 
