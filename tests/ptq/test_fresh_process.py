@@ -31,7 +31,7 @@ def _saved(folder: Path, process: subprocess.CompletedProcess[str]) -> None:
     assert process.returncode == 0, process.stderr
     assert "saved 4" in process.stdout
     assert (folder / "runs").read_text(encoding="utf-8") == "x"  # the program ran once
-    assert sorted(os.listdir(folder / "out")) == ["model.json", "model.pdiparams", "model.ptq.json"]
+    assert sorted(os.listdir(folder / "out")) == ["model.json", "model.pdiparams", "model.ptq.coverage.json", "model.ptq.json"]
 
 
 def test_script_without_main_guard(tmp_path: Path) -> None:
