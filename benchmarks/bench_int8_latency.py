@@ -26,6 +26,7 @@ from paddle.vision import models
 from benchmarks.real_nets import NETS as REAL_NETS
 from benchmarks.real_nets import why_absent
 from benchmarks.report import print_table, write_json
+from benchmarks.zoo import settle
 from ptq import ImperativePTQ, PTQConfig
 from ptq.bench import BenchReport, bench
 
@@ -34,7 +35,6 @@ __all__ = ["measure"]
 FORMATS = ("jit", "onnx", "inference")
 IMAGE = (3, 224, 224)
 CALIBRATION_BATCH, CALIBRATION_BATCHES = 8, 2
-BATCH_NORMS = (nn.BatchNorm, nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D)
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,9 @@ def _random(name: str) -> Subject:
     paddle.seed(0)
     model = getattr(models, name)()
     images = np.random.default_rng(0).standard_normal((CALIBRATION_BATCH * CALIBRATION_BATCHES, *IMAGE)).astype("float32")
-    _settle(model, paddle.to_tensor(images[:CALIBRATION_BATCH]))
-    return Subject(model, images, (1, 8))
-
-
-def _settle(model: nn.Layer, batch: paddle.Tensor) -> None:
-    """Gives batch norms the statistics of this batch, and puts the model in eval mode."""
     model.eval()
-    norms = [layer for layer in model.sublayers() if isinstance(layer, BATCH_NORMS)]
-    momenta = [norm._momentum for norm in norms]
-    for norm in norms:
-        norm.training, norm._momentum = True, 0.0
-    with paddle.no_grad():
-        model(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.training, norm._momentum = False, momentum
+    settle(model, paddle.to_tensor(images[:CALIBRATION_BATCH]))
+    return Subject(model, images, (1, 8))
 
 
 def _trained(name: str) -> Subject:

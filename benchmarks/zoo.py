@@ -11,7 +11,7 @@ from paddle import nn
 from paddle.vision import models
 from sklearn.datasets import load_sample_images
 
-__all__ = ["FAMILIES", "centred_sqnr", "example", "make"]
+__all__ = ["FAMILIES", "centred_sqnr", "example", "make", "settle"]
 
 # family: how to build a small member, and the side of its square input
 FAMILIES: dict[str, tuple[Callable[[], nn.Layer], int]] = {
@@ -66,15 +66,20 @@ def make(family: str) -> nn.Layer:
     paddle.seed(0)
     model = FAMILIES[family][0]()
     model.eval()
+    settle(model, example(family, batch=32, seed=1))
+    return model
+
+
+def settle(model: nn.Layer, batch: paddle.Tensor) -> None:
+    """Gives batch norms the statistics of this batch; the model, in eval mode, stays in it."""
     norms = [layer for layer in model.sublayers() if isinstance(layer, BATCH_NORMS)]
     momenta = [norm._momentum for norm in norms]
     for norm in norms:
         norm.training, norm._momentum = True, 0.0
     with paddle.no_grad():
-        model(example(family, batch=32, seed=1))
+        model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.training, norm._momentum = False, momentum
-    return model
 
 
 def centred_sqnr(reference: np.ndarray, other: np.ndarray) -> float:

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import stat
-import uuid
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError, 
 
 from .calibration_checks import DTYPES, parse_array, parse_statistics, require
 from .call_spec import Node, check_call
+from .whole_file import write_whole
 
 __all__ = [
     "SIDES",
@@ -162,7 +162,7 @@ def read_contents(path: str | os.PathLike[str]) -> Contents:
 
 
 def write_contents(path: str | os.PathLike[str], contents: Contents) -> None:
-    """Writes a file under a temporary name, flushes it to the disk and renames it: the path always holds a whole file.
+    """Writes a file, whole or not at all.
 
     Raises:
         ArtifactError: it cannot be written.
@@ -170,16 +170,7 @@ def write_contents(path: str | os.PathLike[str], contents: Contents) -> None:
     target = Path(as_path(path))
     data = to_bytes(contents)
     try:
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(target, data)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{target}: the calibration cannot be written: {error}") from error
 

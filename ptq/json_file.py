@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-import uuid
 from pathlib import Path
 from typing import Any
 
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
+
+from .whole_file import write_whole
 
 __all__ = ["read_json", "write_json"]
 
@@ -40,7 +41,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes a file under a temporary name, flushes it to the disk and renames it: the path always holds a whole file.
+    """Writes a file, whole or not at all.
 
     Raises:
         ConfigError: ``path`` is no path.
@@ -49,16 +50,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     target = Path(_as_path(path))
     data = json.dumps(value, indent=1, allow_nan=False).encode("ascii") + b"\n"
     try:
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(target, data)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{target} cannot be written: {error}") from error
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # From the bottom to the top: a module imports from its own room and from those above it in this list.
 ROOMS = (
-    ("messages", "modes", "extras", "progress", "json_file"),
+    ("messages", "modes", "extras", "progress", "json_file", "whole_file"),
     (
         "registry",
         "config",

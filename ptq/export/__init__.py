@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .inference_export import export_inference
+from .inference import export_inference
 from .jit import load
 from .onnx import export_onnx
 from .predictor import create_int8_predictor

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import paddle
 
 from quantizers.errors import ArtifactError, MismatchError
 
+from .child import start_module
 from .replay import read_tensors, write_tensors
 
 __all__ = ["TOLERANCE", "check_artifact", "largest_difference", "replay"]
@@ -28,19 +27,12 @@ def replay(prefix: str, inputs: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
     Raises:
         ArtifactError: the process could not be started, or the model does not load or run in it.
     """
-    if not sys.executable:
-        raise ArtifactError(
-            "the saved model cannot be checked: this program does not know its Python interpreter (sys.executable is empty)"
-        )
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), root]))}
     with tempfile.TemporaryDirectory(prefix="ptq-check-") as folder:
         given, answered = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
         write_tensors(given, inputs)
-        command = [sys.executable, "-m", "ptq.export.replay", os.path.abspath(prefix), str(given), str(answered)]
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, cwd=folder, check=False)
+        process = start_module("ptq.export.replay", os.path.abspath(prefix), str(given), str(answered))
         if process.returncode or not answered.is_file():
-            lines = process.stderr.decode(errors="replace").strip().splitlines()[-5:]
+            lines = process.stderr.strip().splitlines()[-5:]
             raise ArtifactError(f"{prefix}: the saved model fails in a fresh process (exit {process.returncode}): {' | '.join(lines)}")
         return read_tensors(answered)
 

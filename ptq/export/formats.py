@@ -10,11 +10,11 @@ import numpy as np
 
 from quantizers.errors import ConfigError
 
-from .inference import INFERENCE_FILES, check_inference, write_inference
 from .jit import SUFFIXES
+from .legacy.artifact import INFERENCE_FILES, check_inference, write_inference
 from .onnx import ONNX_SUFFIX
-from .onnx_check import check_onnx
-from .onnx_write import write_onnx
+from .qdq.check import check_onnx
+from .qdq.write import write_onnx
 from .report import RuntimeReport
 
 __all__ = ["ALL_SUFFIXES", "FORMATS", "JIT", "Format", "formats_named"]

@@ -17,8 +17,8 @@ from quantizers.errors import ArtifactError, ConfigError
 from ..modes import eval_mode
 from .call import answer_of, call_of, tensors_of
 from .jit import write_jit
-from .onnx_check import check_onnx
-from .onnx_write import parameter_names, write_onnx
+from .qdq.check import check_onnx
+from .qdq.write import parameter_names, write_onnx
 from .report import RuntimeReport
 
 __all__ = ["ONNX_SUFFIX", "OnnxReport", "export_onnx"]

@@ -26,7 +26,7 @@ from .check import check_artifact
 from .formats import ALL_SUFFIXES, JIT, Format, formats_named
 from .jit import SUFFIXES, write_jit
 from .manifest import MANIFEST_SUFFIX, read_manifest, write_manifest
-from .onnx_write import parameter_names
+from .qdq.write import parameter_names
 from .report import RuntimeReport
 
 __all__ = ["SaveReport", "save_artifact"]

@@ -11,7 +11,7 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from ptq.export.inference import write_inference
+from ptq.export.legacy.artifact import write_inference
 from ptq.export.onednn_verbose import run_verbose
 from ptq.layers import fake_quantize
 

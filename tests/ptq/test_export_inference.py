@@ -14,10 +14,10 @@ from models import absmax, converted, data
 from paddle import nn
 from paddle.static import InputSpec
 
-import ptq.export.inference as inference
+import ptq.export.legacy.artifact as inference
 from ptq import PTQConfig
-from ptq.export.inference import check_inference, write_inference
-from ptq.export.inference_export import export_inference
+from ptq.export.inference import export_inference
+from ptq.export.legacy.artifact import check_inference, write_inference
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import ArtifactError, ExportError, MismatchError
 

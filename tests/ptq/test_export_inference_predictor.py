@@ -16,7 +16,7 @@ from inference_cases import HandQuantized, exported
 from models import data
 from paddle import nn
 
-from ptq.export.inference import INFERENCE_FILES
+from ptq.export.legacy.artifact import INFERENCE_FILES
 from ptq.export.manifest import write_manifest
 from ptq.export.predictor import create_int8_predictor
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError

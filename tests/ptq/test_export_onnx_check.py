@@ -14,10 +14,10 @@ from paddle.nn import functional as F  # noqa: N812
 from paddle.static import InputSpec
 
 from ptq import PTQConfig
-from ptq.export import onnx_check
-from ptq.export.onnx_check import check_onnx, sqnr_db
-from ptq.export.onnx_runtimes import OnnxRuntime
-from ptq.export.onnx_write import parameter_names, write_onnx
+from ptq.export.qdq import check as onnx_check
+from ptq.export.qdq.check import check_onnx, sqnr_db
+from ptq.export.qdq.runtimes import OnnxRuntime
+from ptq.export.qdq.write import parameter_names, write_onnx
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import ArtifactError, MismatchError, QuantizationWarning
 
@@ -190,7 +190,7 @@ def test_openvino_is_asked_in_a_process_of_its_own(written: Written) -> None:
 @pytest.mark.usefixtures("others")
 def test_a_runtime_that_ends_its_process_only_warns(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
-    monkeypatch.setattr("ptq.export.onnx_apart.run_module", _dies)
+    monkeypatch.setattr("ptq.export.qdq.apart.run_module", _dies)
     with pytest.warns(QuantizationWarning, match=r"OpenVINO fails on it .*exit -11"):
         _, report = check_onnx(written.file, written.inputs, written.expected, written.simulated)
     assert report.sqnr_db == float("-inf")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ptq.export.onnx_rewrite import rewrite
+from ptq.export.qdq.rewrite import rewrite
 
 onnx = pytest.importorskip("onnx")
 helper, to_tensor = onnx.helper, onnx.numpy_helper.from_array

@@ -13,9 +13,9 @@ from paddle.static import InputSpec
 from test_placement import RESNET20_GRIDS, full
 
 from benchmarks.real_nets import ResNet20
-from ptq.export.inference import write_inference
 from ptq.export.jit import write_jit
-from ptq.export.onnx_write import parameter_names, write_onnx
+from ptq.export.legacy.artifact import write_inference
+from ptq.export.qdq.write import parameter_names, write_onnx
 from ptq.layers.gridded import grids_of
 
 X = data(2, 3, 32, 32, seed=3)

@@ -18,7 +18,6 @@ from paddle.static import InputSpec
 
 from benchmarks.real_nets import ResNet20
 from ptq import Calibration, ImperativePTQ, PTQConfig
-from ptq.interception import intercept
 from ptq.layers import QuantizedLayer
 from ptq.layers.gridded import GRIDS, grids_of
 from quantizers import AbsmaxQuantizer, AutoQuantizer, MinMaxQuantizer, PerChannelAbsmaxQuantizer
@@ -321,7 +320,6 @@ def test_an_error_in_the_forward_leaves_nothing_behind() -> None:
     with pytest.raises(ValueError):
         model(data(2, 5, 6, 6))
     assert paddle._C_ops.relu is relu
-    assert intercept is not None
 
 
 def test_biases_lie_on_the_grid_of_the_integer_sums() -> None:
@@ -342,10 +340,9 @@ def test_biases_lie_on_the_grid_of_the_integer_sums() -> None:
 
 def test_a_bias_too_large_for_32_bits_stays_float() -> None:
     model = Net(lambda m, x: m.fc(x), fc=nn.Linear(6, 4))
+    model.fc.bias.set_value(model.fc.bias + 3.1)
+    rounded = converted(model, data(8, 6), config=full())
+    assert not np.array_equal(rounded.fc.bias.numpy(), model.fc.bias.numpy())
     model.fc.weight.set_value(model.fc.weight * paddle.to_tensor([1.0, 1.0, 1.0, 1e-12]))
-    twin = converted(model, data(8, 6), config=full())
-    twin_bias = twin.fc.bias.numpy()
-    model.fc.bias.set_value(model.fc.bias + 3.0)
     kept = converted(model, data(8, 6), config=full())
     assert np.array_equal(kept.fc.bias.numpy(), model.fc.bias.numpy())
-    assert twin_bias.shape == (4,)

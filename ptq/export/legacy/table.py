@@ -111,7 +111,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _rule(line: str) -> tuple[str, Rule]:
     match = re.fullmatch(r"(\w+): (\w+)\((.*)\) -> ([^;]*)(?:; (.*))?", line)
-    assert match is not None, line
+    if match is None:
+        raise ValueError(f"not a rule of the table: {line}")
     kind, legacy, inputs, outputs, attrs = match.groups()
     pairs = [name.partition("=") for name in _names(attrs or "")]
     return kind, Rule(legacy, _names(inputs), _names(outputs), tuple((new, old or new) for new, _, old in pairs))

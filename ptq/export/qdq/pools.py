@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .onnx_graph import GRID, EditableGraph
-from .onnx_grids import add_grid, grid_of, node_grid, site_of
+from .graph import GRID, EditableGraph
+from .grids import add_grid, grid_of, node_grid, site_of
 
 __all__ = ["use_global_pools"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_graph import EditableGraph
-from .onnx_grids import grid_of
+from .graph import EditableGraph
+from .grids import grid_of
 
 __all__ = ["Weight", "attach_biases", "lower_biases", "name_layers", "recognise_weights", "weight_of", "write_weight"]
 

@@ -10,10 +10,10 @@ from paddle import nn
 
 from quantizers.errors import ExportError
 
-from ..extras import import_extra
-from ..messages import last_line
-from .onnx_convert import convert
-from .onnx_rewrite import rewrite
+from ...extras import import_extra
+from ...messages import last_line
+from .convert import convert
+from .rewrite import rewrite
 
 __all__ = ["parameter_names", "write_onnx"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..extras import import_extra
-from .onnx_grids import INTEGERS
+from ...extras import import_extra
+from .grids import INTEGERS
 
 __all__ = ["Place", "cut", "expose", "places_of"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_graph import EditableGraph
+from .graph import EditableGraph
 
 __all__ = ["clean"]
 

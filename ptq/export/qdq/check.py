@@ -9,12 +9,12 @@ import numpy as np
 
 from quantizers.errors import MismatchError
 
-from ..extras import import_extra
-from ..messages import warn
-from .onnx_apart import check_apart
-from .onnx_compare import ENOUGH_DB, check_runtime, sqnr_db
-from .onnx_runtimes import OnnxRuntime, OpenVino, has_openvino
-from .report import RuntimeReport
+from ...extras import import_extra
+from ...messages import warn
+from ..report import RuntimeReport
+from .apart import check_apart
+from .compare import ENOUGH_DB, check_runtime, sqnr_db
+from .runtimes import OnnxRuntime, OpenVino, has_openvino
 
 __all__ = ["ENOUGH_DB", "check_onnx", "check_runtime", "sqnr_db"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_graph import EditableGraph
-from .onnx_weights import weight_of
+from .graph import EditableGraph
+from .weights import weight_of
 
 __all__ = ["fuse_linear"]
 

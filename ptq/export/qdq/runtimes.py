@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from ..extras import import_extra
+from ...extras import import_extra
 
 __all__ = ["Executed", "OnnxRuntime", "OpenVino", "Runtime", "has_openvino"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantizers.errors import ExportError
 
-from ..extras import import_extra
+from ...extras import import_extra
 
 __all__ = ["GRID", "EditableGraph"]
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from quantizers.errors import MismatchError
 
-from ..extras import import_extra
-from .onnx_cut import Place, cut, expose, places_of
-from .onnx_kernels import kernels
-from .onnx_runtimes import OnnxRuntime, Runtime
-from .report import RuntimeReport
+from ...extras import import_extra
+from ..report import RuntimeReport
+from .cut import Place, cut, expose, places_of
+from .kernels import kernels
+from .runtimes import OnnxRuntime, Runtime
 
 __all__ = ["ENOUGH_DB", "check_runtime", "sqnr_db"]
 
@@ -35,7 +35,7 @@ def check_runtime(
     simulated: Path | None,
     by_layer: bool = False,
 ) -> RuntimeReport:
-    """The report of one runtime, see `onnx_check.check_onnx`; ``inputs`` by name."""
+    """The report of one runtime, see `check.check_onnx`; ``inputs`` by name."""
     outputs = runtime.run(model.SerializeToString(), inputs)
     answers = [outputs[item.name] for item in model.graph.output]
     shapes = [[list(array.shape) for array in arrays] for arrays in (answers, expected)]

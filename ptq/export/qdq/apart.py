@@ -1,4 +1,4 @@
-"""Run as ``python -m ptq.export.onnx_apart REQUEST ARRAYS ANSWER``: the check of one ONNX file by OpenVINO, apart.
+"""Run as ``python -m ptq.export.qdq.apart REQUEST ARRAYS ANSWER``: the check of one ONNX file by OpenVINO, apart.
 
 OpenVINO has been seen to end the process while it compiles a valid file; that must not be the process that is saving the model.
 """
@@ -6,6 +6,7 @@ OpenVINO has been seen to end the process while it compiles a valid file; that m
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,13 +18,13 @@ import numpy as np
 
 from quantizers.errors import ArtifactError, MismatchError
 
-from ..extras import import_extra
-from ..messages import last_line
-from .child import run_module
-from .npz import load_arrays, save_arrays
-from .onnx_compare import check_runtime
-from .onnx_runtimes import OpenVino
-from .report import Kernel, RuntimeReport
+from ...extras import import_extra
+from ...messages import last_line
+from ..child import run_module
+from ..npz import load_arrays, save_arrays
+from ..report import Kernel, RuntimeReport
+from .compare import check_runtime
+from .runtimes import OpenVino
 
 __all__ = ["check_apart"]
 
@@ -31,18 +32,23 @@ __all__ = ["check_apart"]
 def check_apart(
     file: str, inputs: Mapping[str, np.ndarray], expected: Sequence[np.ndarray], simulated: Path | None, by_layer: bool = False
 ) -> RuntimeReport:
-    """OpenVINO's report on the file, see `onnx_check.check_onnx`.
+    """OpenVINO's report on the file, see `check.check_onnx`.
 
     Raises:
         MismatchError: OpenVINO computes something else than the model in memory, or fails on the file.
     """
     with tempfile.TemporaryDirectory(prefix="ptq-openvino-") as folder:
         request, arrays, answer = (Path(folder, name) for name in ("request.json", "arrays.npz", "answer.json"))
-        asked = {"file": file, "inputs": list(inputs), "simulated": simulated and str(simulated), "by_layer": by_layer}
+        asked = {
+            "file": os.path.abspath(file),
+            "inputs": list(inputs),
+            "simulated": simulated and os.path.abspath(simulated),
+            "by_layer": by_layer,
+        }
         request.write_text(json.dumps(asked), encoding="utf-8")
         save_arrays(arrays, [*inputs.values(), *expected])
         try:
-            run_module("ptq.export.onnx_apart", str(request), str(arrays), str(answer))
+            run_module("ptq.export.qdq.apart", str(request), str(arrays), str(answer))
         except ArtifactError as error:
             raise MismatchError(f"{file}: {OpenVino.name} fails on it ({last_line(error)})") from error
         found = json.loads(answer.read_text(encoding="utf-8"))

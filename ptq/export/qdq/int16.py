@@ -9,7 +9,7 @@ import numpy as np
 
 from quantizers.errors import CorruptArtifactError
 
-from ..extras import import_extra
+from ...extras import import_extra
 
 __all__ = ["narrow", "widen"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .onnx_clean import clean
-from .onnx_graph import EditableGraph
-from .onnx_grids import drop_saturating_activations, lower_grids, merge_grids, recognise_grids
-from .onnx_linear import fuse_linear
-from .onnx_pools import use_global_pools
-from .onnx_weights import attach_biases, lower_biases, name_layers, recognise_weights
+from .clean import clean
+from .graph import EditableGraph
+from .grids import drop_saturating_activations, lower_grids, merge_grids, recognise_grids
+from .linear import fuse_linear
+from .pools import use_global_pools
+from .weights import attach_biases, lower_biases, name_layers, recognise_weights
 
 __all__ = ["rewrite"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_graph import EditableGraph
-from .onnx_runtimes import OnnxRuntime, Runtime
-from .onnx_weights import weight_of
-from .report import Kernel
+from ..report import Kernel
+from .graph import EditableGraph
+from .runtimes import OnnxRuntime, Runtime
+from .weights import weight_of
 
 __all__ = ["kernels"]
 

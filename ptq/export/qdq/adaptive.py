@@ -9,7 +9,7 @@ import numpy as np
 
 from quantizers.errors import ExportError
 
-from ..extras import import_extra
+from ...extras import import_extra
 
 __all__ = ["repair_adaptive_pools"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_graph import GRID, EditableGraph
+from .graph import GRID, EditableGraph
 
 __all__ = [
     "INTEGERS",

@@ -1,6 +1,6 @@
 """Converts a saved Paddle program to ONNX with paddle2onnx, in a process of its own: on an operation that it does not know it aborts.
 
-Run as ``python -m ptq.export.onnx_convert PROGRAM PARAMETERS TARGET``.
+Run as ``python -m ptq.export.qdq.convert PROGRAM PARAMETERS TARGET``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,9 +15,10 @@ from typing import Any
 
 from quantizers.errors import ExportError
 
-from ..extras import import_extra
-from .onnx_adaptive import repair_adaptive_pools
-from .onnx_int16 import narrow, widen
+from ...extras import import_extra
+from ..child import start_module
+from .adaptive import repair_adaptive_pools
+from .int16 import narrow, widen
 
 __all__ = ["OPSET", "convert"]
 
@@ -35,18 +35,15 @@ def convert(prefix: str | os.PathLike[str], target: Path) -> None:
     """
     import_extra("paddle2onnx", "onnx")
     source = os.fspath(prefix)
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), root]))}
     with tempfile.TemporaryDirectory(prefix="ptq-onnx-") as folder:
         text, parameters, is_widened = widen(Path(f"{source}.json").read_text(encoding="utf-8"), Path(f"{source}.pdiparams").read_bytes())
         program = _readable(json.loads(text))
         Path(folder, "model.json").write_text(json.dumps(program), encoding="utf-8")
         Path(folder, "model.pdiparams").write_bytes(parameters)
         files = [str(Path(folder, "model.json")), str(Path(folder, "model.pdiparams")), os.path.abspath(target)]
-        command = [sys.executable, "-m", "ptq.export.onnx_convert", *files]
-        process = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=environment, cwd=folder, check=False)
+        process = start_module("ptq.export.qdq.convert", *files)
         if process.returncode or not target.is_file():
-            reason = _reason((process.stdout + process.stderr).decode(errors="replace"), program)
+            reason = _reason(process.stdout + process.stderr, program)
             raise ExportError(f"paddle2onnx cannot convert {source}.json: {reason}; save it in a Paddle format instead")
         onnx = import_extra("onnx", "onnx")
         model = onnx.load(str(target))
