@@ -88,6 +88,20 @@ def classes(layers: Sequence[nn.Layer]) -> list[str]:
     return [type(layer).__name__ for layer in layers]
 
 
+class Branching(nn.Layer):
+    """Calls its layer once more, on an input 64 times as large, if the data says so: traced as a branch, without fixed places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        y = self.fc(x)
+        if paddle.mean(x) > -100:
+            y = self.fc(y * 64.0)
+        return y
+
+
 class SmallNet(nn.Layer):
     """Convolution, batch norm, ReLU as a function, a residual addition, pooling, Linear."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F  # noqa: N812 - its usual name
 import pytest
-from models import Net, absmax, calibrated, converted, data
+from models import Branching, Net, absmax, calibrated, converted, data
 from paddle import nn
 
 from ptq import ImperativePTQ, PTQConfig
@@ -76,22 +76,8 @@ def test_auto_judges_each_call_by_its_own_output() -> None:
     assert _sqnr(model(x)[1], twin(x)[1]) > 30
 
 
-class Looping(nn.Layer):
-    """Calls its layer as often as the data asks for: traced as a loop, without fixed places."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 4)
-
-    def forward(self, x: Any) -> Any:
-        y = self.fc(x)
-        if paddle.mean(x) > -100:
-            y = self.fc(y * 64.0)
-        return y
-
-
 def test_without_places_there_is_one_range_and_a_warning_with_the_gap() -> None:
-    model = Looping()
+    model = Branching()
     model.fc.weight.set_value(paddle.eye(4))
     prepared = calibrated(model, data(8, 4), config=absmax())
     with pytest.warns(UserWarning, match=r"'fc'.*2 calls.*6\.0 bits"):

@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812 - its usual name
 import pytest
 from fresh import answers_of
-from models import Net, SmallNet, calibrated, converted, data, quietly, randomize_norms, relative, small_net
+from models import Branching, Net, SmallNet, calibrated, converted, data, quietly, randomize_norms, relative, small_net
 from paddle import nn
 from paddle.static import InputSpec
 
@@ -244,23 +244,11 @@ def test_a_site_that_no_data_reaches_leaves_the_layer_a_grid_of_its_own() -> Non
     assert twin.fc.input_qparams is not None
 
 
-class Branching(nn.Layer):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(6, 6)
-
-    def forward(self, x: Any) -> Any:
-        y = self.fc(x)
-        if paddle.mean(x) > 0:
-            y = F.relu(y)
-        return y + x
-
-
 def test_data_dependent_branches_are_refused_by_name() -> None:
     with pytest.raises(TraceError, match=r"Branching branches.*placement='compute'"):
-        calibrated(Branching(), data(4, 6), config=full())
+        calibrated(Branching(), data(4, 4), config=full())
     with pytest.raises(TraceError, match="compute"):
-        ImperativePTQ(full()).quantize(Branching(), input_spec=[InputSpec([None, 6], "float32")])
+        ImperativePTQ(full()).quantize(Branching(), input_spec=[InputSpec([None, 4], "float32")])
 
 
 def test_a_forward_set_on_the_instance_is_refused() -> None:

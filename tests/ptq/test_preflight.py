@@ -13,7 +13,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F  # noqa: N812 - its usual name
 import pytest
-from models import Net, converted, data, quietly, small_net
+from models import Branching, Net, converted, data, quietly, small_net
 from paddle import nn
 from paddle.static import InputSpec
 
@@ -63,20 +63,6 @@ class Scaled(nn.Linear):
 
     def forward(self, x: Any) -> Any:
         return super().forward(x) * 2
-
-
-class Branching(nn.Layer):
-    """Calls its layer once more if the data says so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 4)
-
-    def forward(self, x: Any) -> Any:
-        y = self.fc(x)
-        if paddle.mean(x) > -100:
-            y = self.fc(y * 64.0)
-        return y
 
 
 class Untraceable(nn.Layer):
