@@ -15,7 +15,7 @@ sys.path[:0] = [str(_HERE.parents[1]), str(_HERE)]
 from calibration_cases import prepared, samples, thresholds  # noqa: E402
 
 from ptq import Calibration, ImperativePTQ, calibrate  # noqa: E402
-from ptq.distributed import synchronize  # noqa: E402
+from ptq.calibration.ranks import synchronize  # noqa: E402
 from quantizers import AvgAbsmaxQuantizer, HistQuantizer, KLQuantizer, MovingAverageAbsmaxQuantizer, MSEQuantizer  # noqa: E402
 from quantizers.errors import ConfigError, QuantizationError  # noqa: E402
 

@@ -11,8 +11,8 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from ptq.export.legacy.artifact import write_inference
-from ptq.export.onednn_verbose import run_verbose
+from ptq.export.inference.artifact import write_inference
+from ptq.export.inference.onednn_verbose import run_verbose
 from ptq.layers import fake_quantize
 
 __all__ = ["Grid", "HandQuantized", "Wrapped", "answers", "exported", "native", "saved"]
