@@ -355,3 +355,44 @@ def test_zero_batches_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(NoCalibrationDataError):
         calibrate(prepared(), [], resume=tmp_path / "a.ptqc")
     assert not list(tmp_path.iterdir())
+
+
+EMPTY = "a batch without samples is reported as a layer's tensor of some shape, or as whatever the model raises on it"
+
+
+@pytest.mark.xfail(strict=True, reason=EMPTY)
+@pytest.mark.parametrize("number", [0, 2])
+def test_an_empty_batch_is_called_empty(number: int) -> None:
+    batches = [samples()[:4] for _ in range(3)]
+    batches[number] = batches[number][:0]
+    with pytest.raises(CalibrationError, match=rf"^batch {number}\b.*is empty"):
+        calibrate(prepared(fuse=True), batches, progress=False)
+
+
+@pytest.mark.xfail(strict=True, reason=EMPTY)
+def test_an_empty_batch_is_called_empty_before_the_model_can_fail_on_it() -> None:
+    model = Net(lambda m, x: m.fc(x.reshape([x.shape[0], -1])), fc=nn.Linear(192, 4))
+    with pytest.raises(CalibrationError, match=r"^batch 1\b.*is empty"):
+        calibrate(ImperativePTQ(absmax()).quantize(model), [samples()[:4], samples()[:0]], progress=False)
+
+
+@pytest.mark.xfail(strict=True, reason=EMPTY)
+def test_an_empty_batch_is_called_empty_when_the_model_is_called_by_hand() -> None:
+    model = prepared(fuse=True)
+    model(paddle.to_tensor(samples()[:4]))
+    with pytest.raises(CalibrationError, match=r"^batch 1\b.*is empty"):
+        model(paddle.to_tensor(samples()[:0]))
+
+
+@pytest.mark.xfail(strict=True, reason="the whole file is written after every batch")
+def test_resume_does_not_write_the_whole_file_after_every_batch(tmp_path: Path) -> None:
+    path, seen, count = tmp_path / "state.ptqc", set(), 60
+
+    def batches() -> Iterator[np.ndarray]:
+        for index in range(count):
+            if path.exists():
+                seen.add((path.stat().st_ino, path.stat().st_mtime_ns))
+            yield samples(2, seed=index)
+
+    calibrate(prepared(fuse=True), batches(), progress=False, resume=path)
+    assert len(seen) <= count // 2

@@ -95,6 +95,17 @@ def test_every_rank_raises_the_same_error(tmp_path: Path, case: str, message: st
     assert re.match(message, errors[0])
 
 
+@needs_sockets
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["unprepared", "broken"])
+@pytest.mark.xfail(strict=True, reason="a rank that fails before the gathering leaves the others waiting")
+def test_all_ranks_learn_of_one_that_fails_before_the_gathering(tmp_path: Path, case: str) -> None:
+    launch(tmp_path, case)
+    errors = [(tmp_path / f"error-{rank}").read_text() for rank in range(2)]
+    assert errors[0] == errors[1]
+    assert re.match("CalibrationError: .*rank 1", errors[0])
+
+
 def test_a_process_on_its_own_keeps_its_own() -> None:
     model = prepared()
     with pytest.raises(NoCalibrationDataError):
