@@ -27,9 +27,6 @@ from .observation import Observation
 
 __all__ = ["Preparation"]
 
-# Their results must be on a grid for ONNX Runtime to compute them in int8; for transposed ones it has no int8 kernel, and others need none.
-CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
-
 
 class Preparation:
     """Traces the model, folds its batch norms and decides which tensors get a grid.
@@ -116,8 +113,7 @@ class Preparation:
         compute = _compute_layers(model)
         if self.config.placement == "compute":
             return place_calls(graph, compute)
-        convolutions = [name for name, layer in compute.items() if isinstance(layer, CONVOLUTIONS)]
-        return place_full(graph, compute, convolutions)
+        return place_full(graph, compute)
 
     def _place_grids(
         self, model: nn.Layer, observation: Observation, graph: Graph, placement: Placement, changes: Mapping[str, Changes]

@@ -22,37 +22,13 @@ from paddle import _C_ops, nn
 
 from ..registry import PTQRegistry
 from ..util.modes import untraced
+from .operators import OPERATORS, names_of
 
 __all__ = ["OPERATIONS", "Watcher", "intercept"]
 
-ACTIVATIONS = (
-    *("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "sigmoid", "swish", "silu", "gelu", "tanh", "elu"),
-    *("mish", "softplus", "softmax", "hardtanh", "clip"),
-)
-INTERPOLATIONS = ("nearest_interp", "bilinear_interp", "bicubic_interp", "linear_interp", "trilinear_interp")
-CONVOLUTIONS = ("conv2d", "conv3d", "depthwise_conv2d", "conv2d_transpose", "conv3d_transpose", "depthwise_conv2d_transpose")
-ARITHMETIC = (
-    *("add", "subtract", "multiply", "divide", "scale", "pow", "maximum", "minimum", "matmul", "bmm", "concat", "stack"),
-    *("abs", "square", "exp", "sqrt", "rsqrt"),
-)
-REDUCTIONS = ("pool2d", "pool3d", "mean")
-NORMALIZATIONS = ("layer_norm", "group_norm", "instance_norm")
-OPERATIONS = (*ARITHMETIC, *ACTIVATIONS, *INTERPOLATIONS, *CONVOLUTIONS, *REDUCTIONS, *NORMALIZATIONS)
-
+OPERATIONS = names_of(lambda operator: operator.is_seen)
 # Operators of a tensor or traced value; in eager mode they never pass through `_C_ops`.
-OPERATORS = {
-    "__add__": "add",
-    "__radd__": "add",
-    "__sub__": "subtract",
-    "__rsub__": "subtract",
-    "__mul__": "multiply",
-    "__rmul__": "multiply",
-    "__truediv__": "divide",
-    "__rtruediv__": "divide",
-    "__pow__": "pow",
-    "__matmul__": "matmul",
-}
-NUMERIC = {"add": "scale", "subtract": "scale", "multiply": "scale", "divide": "scale"}  # what Paddle makes of these with a number
+SYMBOLS = {symbol: name for name, operator in OPERATORS.items() for symbol in operator.symbols}
 
 _running = threading.local()
 _lock = threading.Lock()
@@ -196,7 +172,7 @@ def _entry_points() -> tuple[tuple[Any, str, Callable[..., Any]], ...]:
             if id(value) in operations:
                 found[id(owner), name] = (owner, name, functools.partial(_operation, operations[id(value)]))
     for owner in (paddle.Tensor, paddle.pir.Value):
-        for name, operation in OPERATORS.items():
+        for name, operation in SYMBOLS.items():
             found[id(owner), name] = (owner, name, functools.partial(_operator, operation))
     return (*found.values(), (nn.Layer, "__call__", _layer_call))
 
@@ -211,12 +187,14 @@ def _operation(operation: str, original: Callable[..., Any]) -> Callable[..., An
 
 
 def _operator(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    with_number = OPERATORS[operation].with_number or operation
+
     @untraced
     def call(tensor: Any, other: Any) -> Any:
         run = getattr(_running, "run", None)
         if run is None:
             return original(tensor, other)
-        name = NUMERIC.get(operation, operation) if isinstance(other, Number) else operation
+        name = with_number if isinstance(other, Number) else operation
         return run.call_operation(name, original, (tensor, other), {})
 
     return call

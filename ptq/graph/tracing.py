@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,21 +18,12 @@ from ..util.messages import last_line
 from ..util.modes import eval_mode, untraced
 from .dataflow import CallSite, Graph, Op
 from .interception import intercept
+from .operators import Moves, operator_of
 
 __all__ = ["trace"]
 
 # Activations of nn.BatchNorm(act=...) that need an argument which Paddle's tracer does not give: it reads past the end and crashes.
 FATAL_ACTIVATIONS = ("elu", "leaky_relu")
-# Operations whose results hold elements of their first input and nothing else, whatever their attributes.
-MOVES = frozenset(
-    f"pd_op.{name}{inplace}"
-    for name in (
-        *("reshape", "transpose", "flatten", "squeeze", "unsqueeze", "slice", "strided_slice", "split", "split_with_num", "assign"),
-        *("expand", "tile", "gather", "gather_nd", "index_select", "flip", "roll", "unbind", "pixel_shuffle", "channel_shuffle"),
-        *("nearest_interp", "max_pool2d_with_index", "max_pool3d_with_index", "share_data", "view_shape"),
-    )
-    for inplace in ("", "_")
-) | {"builtin.split", "builtin.slice"}
 
 
 class _Traced(nn.Layer):  # type: ignore[misc]
@@ -222,26 +212,27 @@ def _constant(op: Any) -> float | None:
 
 
 def _moves(op: Any) -> bool:
-    name = op.name()
-    if name == "pd_op.pad3d":
-        return _constant(op) in (None, 0.0)
-    if name == "pd_op.pad":
-        filling = op.operands_source()[1].get_defining_op()  # the number is an operand
-        return filling.name() == "pd_op.full" and _constant(filling) == 0.0
-    if name in ("pd_op.pool2d", "pd_op.pool3d"):
+    moves = operator_of(op.name()).moves
+    if moves is Moves.WITH_ZEROS:
+        return _filling(op) == 0.0
+    if moves is Moves.BY_MAXIMUM:
         return bool(op.attrs()["pooling_type"] == "max")
-    if name == "pd_op.dropout":
+    if moves is Moves.WHEN_OFF:
         return bool(op.attrs()["is_test"] and op.attrs()["mode"] == "upscale_in_train")
-    return name in MOVES
+    return moves is Moves.ALWAYS
+
+
+def _filling(op: Any) -> float | None:
+    """What an operation puts around its input: zeros, too, where it repeats the input's own elements; ``None`` where that is not known."""
+    if op.name() != "pd_op.pad":
+        return _constant(op) or 0.0
+    filling = op.operands_source()[1].get_defining_op()  # the number is an operand
+    return _constant(filling) if filling.name() == "pd_op.full" else None
 
 
 def _saturates(op: Any) -> tuple[float, float] | None:
-    if op.name() == "pd_op.hardswish":
-        return -3.0, math.inf
-    if op.name() == "pd_op.hardsigmoid" and op.attrs()["slope"] > 0:
-        slope, offset = op.attrs()["slope"], op.attrs()["offset"]
-        return -offset / slope, (1 - offset) / slope
-    return None
+    bounds = operator_of(op.name()).saturates
+    return None if bounds is None else bounds(op.attrs())
 
 
 def _walk(block: Any) -> Iterator[Any]:

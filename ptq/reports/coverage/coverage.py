@@ -21,7 +21,7 @@ from ...placement.plan import Plan
 from ...registry import PTQRegistry
 from ...util.messages import last_line
 from .facts import Facts
-from .macs import macs_of, plain_name
+from .macs import macs_of
 from .parameters import Parameters
 from .record import FLOAT, INT8, OBSERVED, Ledger, Row
 from .states import Judge
@@ -68,7 +68,7 @@ def _rows(graph: Graph, facts: Facts) -> tuple[Row, ...]:
     rows = []
     for work in works:
         state, reason = judge(work)
-        op = "identity" if work.core is None else plain_name(work.core)
+        op = "identity" if work.core is None else work.core.plain_name
         stored, as_float = parameters.take(op.parameter for op in work.ops if op.parameter)
         rows.append(Row(work.name, op, state, reason, sum(macs_of(op, graph) for op in work.ops), stored, as_float))
     return (*rows, *parameters.unread())
