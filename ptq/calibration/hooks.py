@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from quantizers import BaseQuantizer, StatisticsQuantizer, SummarySettings, Tens
 from quantizers.errors import NonFiniteError
 
 from ..registry import input_argument
+from ..util.tracer import TRACER
 from .observation import Observation
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
 ]
 
 _OBSERVATION = "_ptq_observation"
-_PREPARING = threading.RLock()  # Paddle's tracer is one for the whole process
 
 
 class SummaryCache:
@@ -80,7 +79,7 @@ class BatchHook:
 
     def prepare_model(self, model: nn.Layer) -> None:
         """Runs, once, what waits for the shapes of the first batch; the observation knows them."""
-        with _PREPARING:
+        with TRACER:
             if self.prepare is not None:
                 self.prepare(model, self.observation)
                 self.prepare = None

@@ -16,6 +16,7 @@ from quantizers.errors import TraceError
 from ..registry import PTQRegistry
 from ..util.messages import last_line
 from ..util.modes import eval_mode, untraced
+from ..util.tracer import TRACER
 from .dataflow import CallSite, Graph, Op
 from .interception import intercept
 from .operators import Moves, operator_of
@@ -104,7 +105,7 @@ class _Recorder:
 
 
 def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Graph:
-    """Traces the model in eval mode and returns its dataflow; the model is left as it was.
+    """Traces the model in eval mode and returns its dataflow; the model is left as it was.  Other threads wait.
 
     Args:
         model: the model, in dynamic mode.
@@ -119,7 +120,7 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
             f"{', '.join(fatal)}: Paddle's tracer ends the process on a batch norm with act={' or '.join(FATAL_ACTIVATIONS)!r}"
         )
     recorder = _Recorder()
-    with eval_mode(model), recorder.hooks(model), intercept(model, recorder):
+    with TRACER, eval_mode(model), recorder.hooks(model), intercept(model, recorder):
         traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built
         try:
             function = paddle.jit.to_static(traced.forward, input_spec=[list(args), dict(kwargs or {})], full_graph=True)

@@ -20,6 +20,7 @@ from ...layers.gridded import ungridded_class
 from ...placement.plan import Plan
 from ...registry import PTQRegistry
 from ...util.messages import last_line
+from ...util.tracer import TRACER
 from .facts import Facts
 from .macs import macs_of
 from .parameters import Parameters
@@ -51,7 +52,7 @@ def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger
     facts = Facts(model)
     try:
         args, kwargs = _call(model, input_spec)
-        with _ungridded(model):
+        with TRACER, _ungridded(model):
             graph = trace(model, args, kwargs)
         inputs = tuple(_described(spec) for spec in paddle.utils.flatten([args, kwargs]) if isinstance(spec, InputSpec))
         return Ledger(_name(model), facts.converted, inputs, _rows(graph, facts))
