@@ -113,7 +113,13 @@ class Preparation:
         compute = _compute_layers(model)
         if self.config.placement == "compute":
             return place_calls(graph, compute)
-        return place_full(graph, compute)
+        placement = place_full(graph, compute)
+        if placement.unseen:
+            warn(
+                f"{', '.join(placement.unseen)}: called through something that cannot be followed, so what it computes gets no grid; "
+                "call it by a name of a module, such as paddle.matmul"
+            )
+        return placement
 
     def _place_grids(
         self, model: nn.Layer, observation: Observation, graph: Graph, placement: Placement, changes: Mapping[str, Changes]

@@ -27,12 +27,14 @@ class Placement:
     Attributes:
         sites: places whose result gets a grid, with the value of the graph that it is, in order of execution.
         useful: for those sites whose readers all saturate, the range beyond which values make no difference.
+        unseen: operations whose result needs a grid and cannot get one, for interception did not see them: ``block.matmul``.
         inputs: for every compute layer whose input always lies on grids, the sites of these grids, one for each call of the layer.
     """
 
     sites: dict[str, int] = field(default_factory=dict)
     useful: dict[str, tuple[float, float]] = field(default_factory=dict)
     inputs: dict[str, list[str]] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
 
 
 def place_full(graph: Graph, compute: Mapping[str, nn.Layer], target: Target = ANY) -> Placement:
@@ -59,7 +61,7 @@ def place_full(graph: Graph, compute: Mapping[str, nn.Layer], target: Target = A
     needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
     sites = {site: value for value, site in plan.site_of.items() if value in needed}
     inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
-    return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids})
+    return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids}, plan.unseen(needed))
 
 
 def place_calls(graph: Graph, compute: Collection[str]) -> Placement:
@@ -152,6 +154,14 @@ class Plan:
         is_list = combined is not None and combined.name == "builtin.combine"
         operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
         return operands if all(value in self.graph.floating and not self.is_weight(value) for value in operands) else []
+
+    def unseen(self, values: Collection[int]) -> list[str]:
+        """The operations outside layers that compute values without a place, though interception knows them; each name once."""
+        lost = {id(op): op for value in values if value not in self.site_of and (op := self.graph.producer(value)) is not None}
+        in_layers = {id(op) for site in self.graph.sites for op in self.graph.ops_of(site)} if lost else set()
+        ops = [op for op in self.graph.ops if id(op) in lost and id(op) not in in_layers and not op.moves]
+        seen = [op for op in ops if op.facts.is_seen and not self._weights.issuperset(op.outputs)]
+        return list(dict.fromkeys(f"{op.scope}.{op.plain_name}" if op.scope else op.plain_name for op in seen))
 
     def _feeds_float(self, op: Op) -> bool:
         readers = [reader for value in op.outputs for reader in self.graph.consumers(value)]
