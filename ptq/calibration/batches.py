@@ -13,6 +13,8 @@ from paddle import nn
 
 from quantizers.errors import CalibrationError
 
+from ..util.nests import map_nest
+
 __all__ = ["call_of", "digest", "required_inputs"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -60,16 +62,16 @@ def digest(nest: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def _as_tensors(value: Any, where: str) -> Any:
-    """``value`` with tensors in place of arrays; float64 ones, which is what NumPy makes by default, become float32."""
+def _as_tensors(nest: Any, where: str) -> Any:
+    """``nest`` with tensors in place of arrays; float64 ones, which is what NumPy makes by default, become float32."""
+    return map_nest(lambda value: _as_tensor(value, where), nest)
+
+
+def _as_tensor(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "bifuc":
             raise CalibrationError(f"{where} holds an array of dtype {value.dtype}; convert it to numbers, for example in input_fn")
         return paddle.to_tensor(value.astype(np.float32) if value.dtype == np.float64 else value)
-    if isinstance(value, Mapping):
-        return {key: _as_tensors(item, where) for key, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_as_tensors(item, where) for item in value)
     return value
 
 

@@ -16,6 +16,7 @@ from quantizers.errors import ConfigError, ExportError, ModelError
 from ..calibration.hooks import is_calibrating, observation_of
 from ..calibration.observation import Observation, restore
 from ..util.messages import last_line
+from ..util.nests import map_nest
 from .check import largest_difference
 
 __all__ = ["answer_of", "call_of", "output_positions", "tensors_of"]
@@ -66,7 +67,7 @@ def call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any
     specs = list(input_spec)
     if calibrated is not None and _fits(specs, calibrated[1]):
         return specs, calibrated[1]
-    return specs, _examples(specs)
+    return specs, map_nest(_example, specs)
 
 
 def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[Any], list[Any]] | None:
@@ -74,7 +75,7 @@ def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[An
         return None
     specs = _positional(model, *observation.input_spec)
     if observation.first_batch is None:  # the statistics came from a file, which tells shapes but holds no data
-        return specs, _examples(specs)
+        return specs, map_nest(_example, specs)
     arrays = _positional(model, *observation.first_batch)
     return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
 
@@ -106,15 +107,6 @@ def _fits(specs: Sequence[Any], arguments: Sequence[Any]) -> bool:
         )
         for spec, tensor in zip(flat_specs, flat_arguments, strict=True)
     )
-
-
-def _examples(nest: Any) -> Any:
-    """`_example` of every spec in tuples, lists and dicts."""
-    if isinstance(nest, dict):
-        return {key: _examples(item) for key, item in nest.items()}
-    if type(nest) in (list, tuple):
-        return type(nest)(map(_examples, nest))
-    return _example(nest)
 
 
 def _example(spec: Any) -> Any:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import paddle
 from paddle import nn
+from paddle.static import InputSpec
 
 from quantizers.errors import TraceError
 
 from ..registry import PTQRegistry
 from ..util.messages import last_line
 from ..util.modes import eval_mode, untraced
+from ..util.nests import leaves, map_nest
 from ..util.tracer import TRACER
 from .dataflow import CallSite, Graph, Op
 from .interception import intercept
@@ -130,7 +134,16 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
                 f"{type(model).__name__} cannot be traced into a program ({type(error).__name__}: {last_line(error)}); "
                 "calibration works without a trace, automatic fusing does not"
             ) from error
-    return _build(program, recorder)
+    return _build(program, recorder, _in_order_of_parameters(model, args, kwargs or {}, _values(program.inputs)))
+
+
+def _in_order_of_parameters(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any], values: list[Any]) -> list[Any]:
+    """The program's inputs, which Paddle sorts by the names they were passed by, as the parameters of ``forward`` are ordered."""
+    numbers = count()
+    numbered = map_nest(lambda leaf: next(numbers) if isinstance(leaf, (InputSpec, paddle.Tensor)) else None, (list(args), dict(kwargs)))
+    bound = inspect.signature(model.forward).bind(*numbered[0], **numbered[1])
+    order = [number for value in bound.arguments.values() for number in leaves(value) if number is not None]
+    return [values[number] for number in order] if len(order) == len(values) else values
 
 
 def _last_value() -> str | None:
@@ -140,10 +153,10 @@ def _last_value() -> str | None:
 
 
 def _values(nest: Any) -> list[Any]:
-    return [item for item in paddle.utils.flatten(nest) if isinstance(item, paddle.pir.Value)]
+    return [item for item in leaves(nest) if isinstance(item, paddle.pir.Value)]
 
 
-def _build(program: Any, recorder: _Recorder) -> Graph:
+def _build(program: Any, recorder: _Recorder, inputs: list[Any]) -> Graph:
     numbers: dict[int, int] = {}
     shapes: dict[int, tuple[int, ...]] = {}
     floating: set[int] = set()
@@ -186,7 +199,7 @@ def _build(program: Any, recorder: _Recorder) -> Graph:
         sites,
         outputs=tuple(number(value) for value in _values(program.outputs)),
         ranks={value: len(shape) for value, shape in shapes.items()},
-        inputs=tuple(number(value) for value in _values(program.inputs)),
+        inputs=tuple(number(value) for value in inputs),
         operations={site: number(value) for site, value in recorder.operations},
         floating=floating,
         shapes=shapes,

@@ -20,6 +20,7 @@ from ...layers.gridded import ungridded_class
 from ...placement.plan import Plan
 from ...registry import PTQRegistry
 from ...util.messages import last_line
+from ...util.nests import leaves, map_nest
 from ...util.tracer import TRACER
 from .facts import Facts
 from .macs import macs_of
@@ -54,7 +55,7 @@ def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger
         args, kwargs = _call(model, input_spec)
         with TRACER, _ungridded(model):
             graph = trace(model, args, kwargs)
-        inputs = tuple(_described(spec) for spec in paddle.utils.flatten([args, kwargs]) if isinstance(spec, InputSpec))
+        inputs = tuple(_described(spec) for spec in leaves((args, kwargs)) if isinstance(spec, InputSpec))
         return Ledger(_name(model), facts.converted, inputs, _rows(graph, facts))
     except Exception as error:  # a report must not fail the save that it belongs to, whatever is odd about the model
         reason = str(error) if isinstance(error, TraceError) else f"{type(error).__name__}: {last_line(error)}"
@@ -103,18 +104,17 @@ def _call(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[Any, Any]:
     return _sized(args, first[0]), _sized(kwargs, first[1])
 
 
-def _sized(spec: Any, array: Any) -> Any:
-    """A nest of specs with the sizes of the arrays of a kept call, or a first size of 1 without it."""
+def _sized(spec: Any, arrays: Any) -> Any:
+    """A nest of specs with the sizes of the arrays of a kept call, or a first size of 1 without them."""
+    return map_nest(_sized_leaf, spec) if arrays is None else map_nest(_sized_leaf, spec, arrays)
+
+
+def _sized_leaf(spec: Any, array: Any = None) -> Any:
     if isinstance(spec, paddle.Tensor):
         return InputSpec(list(spec.shape), spec.dtype)
     if isinstance(spec, InputSpec):
         free = [1 if axis == 0 and size in (None, -1) else size for axis, size in enumerate(spec.shape)]
         return InputSpec(list(array.shape) if isinstance(array, np.ndarray) else free, spec.dtype)
-    if isinstance(spec, dict):
-        return {key: _sized(item, None if array is None else array[key]) for key, item in spec.items()}
-    if type(spec) in (list, tuple):
-        arrays = [None] * len(spec) if array is None else array
-        return type(spec)(_sized(item, value) for item, value in zip(spec, arrays, strict=True))
     return spec
 
 
