@@ -86,7 +86,7 @@ class _Checkpoint:
     def __init__(self, model: nn.Layer, path: str, max_batches: int | None) -> None:
         self.model = model
         self.path = path
-        self.observation, self.hook = check_calibrating(model)
+        self.seen, self.hook = check_calibrating(model)
         self.finished: Calibration | None = None
         self.stored: Contents | None = None
         self.expected: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class _Checkpoint:
         remove_leftovers(path)
         if os.path.lexists(path):
             self._read(max_batches)
-        if self.finished is None and self.observation.batches:
+        if self.finished is None and self.seen.batches:
             raise CalibrationError("resume needs a model that has seen no data yet; prepare the float model again with quantize")
 
     def run(self, call: Call) -> None:

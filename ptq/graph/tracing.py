@@ -19,6 +19,7 @@ from ..util.messages import last_line
 from ..util.modes import eval_mode, untraced
 from .dataflow import CallSite, Graph, Op
 from .interception import intercept
+from .markers import without_markers
 
 __all__ = ["trace"]
 
@@ -128,6 +129,7 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
         raise TraceError(
             f"{', '.join(fatal)}: Paddle's tracer ends the process on a batch norm with act={' or '.join(FATAL_ACTIVATIONS)!r}"
         )
+    model = without_markers(model)
     recorder = _Recorder()
     with eval_mode(model), recorder.hooks(model), intercept(model, recorder):
         traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built

@@ -13,7 +13,7 @@ from paddle.static import InputSpec
 from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, NonFiniteError, QuantizationError, UnsupportedDtypeError
 
 from ...calibration.batches import call_of
-from ...calibration.observation import Call, free_batch, map_tensors
+from ...calibration.seen import Call, free_batch, map_tensors
 from ...util.messages import warn
 from ...util.modes import eval_mode
 from .calls import repeated_calls

@@ -12,7 +12,7 @@ from paddle import nn
 
 from quantizers import as_float_array
 
-from ...calibration.observation import map_tensors
+from ...calibration.seen import map_tensors
 from ...graph.interception import intercept
 from ...registry import PTQRegistry, input_argument
 from ...util.messages import last_line

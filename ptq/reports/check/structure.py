@@ -10,7 +10,7 @@ from paddle import nn
 from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 from paddle.nn.utils.weight_norm_hook import WeightNorm
 
-from ...calibration.observation import map_tensors
+from ...calibration.seen import map_tensors
 from ...passes.fold_batch_norm import BATCH_NORMS
 from ...registry import PTQRegistry
 from .report import Finding

@@ -1,18 +1,17 @@
-"""What the calibration of one model has seen so far: batches, input shapes, the first batch, the traced graph."""
+"""What calibration has seen of a model's calls: how many, their shapes, and the first of them whole."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle.static import InputSpec
 
-from ..graph.dataflow import Graph
-
-__all__ = ["Observation", "free_batch", "map_tensors", "restore"]
+__all__ = ["Call", "Sample", "Seen", "free_batch", "map_tensors"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -37,38 +36,54 @@ def free_batch(tensor: paddle.Tensor) -> InputSpec:
     return InputSpec(shape, tensor.dtype)
 
 
-class Observation:
-    """State shared by the hooks of one model under calibration.
+@dataclass(frozen=True)
+class Sample:
+    """One call that was kept: ``arrays`` is ``(args, kwargs)`` with NumPy arrays for tensors, ``spec`` the same with `InputSpec`s."""
+
+    arrays: Call
+    spec: Call
+
+    @classmethod
+    def of(cls, call: Call) -> Sample:
+        """A copy of a call's tensors."""
+        return cls(map_tensors(_to_array, call), map_tensors(free_batch, call))
+
+    def call(self) -> Call:
+        """The arguments again, tensors with the dtypes that they had."""
+        restored: Call = restore(self.arrays, self.spec)
+        return restored
+
+
+class Seen:
+    """The calls of one model under calibration.
 
     Attributes:
         batches: calls of the model so far.
         items: size of the first dimension of the model's first input in the current call, ``None`` when unknown.
-        samples: the first calls, kept for comparing rules and for checking what is saved: ``(args, kwargs)``, tensors copied to
-            NumPy arrays; whole batches up to `SAMPLE_ITEMS` items and `SAMPLE_BYTES` bytes, at least one.
-        sample_specs: the same calls with `InputSpec`s for tensors.
+        samples: the first calls, kept for comparing rules and for checking what is saved: whole batches up to `SAMPLE_ITEMS` items and
+            `SAMPLE_BYTES` bytes, at least one.  They are the user's data, so a pickle is without them.
+        first_spec: arguments of the first call with `InputSpec`s of its own sizes for tensors.
         input_spec: arguments of the calls with `InputSpec`s for tensors; a dimension that varied is free, so is the batch.
-        graph: the traced dataflow, ``None`` when there is none.
-        untraced: why there is no graph.
-        folded: names of the batch norms that were folded.
-        float_layers: once converted, the float layers and the twins in their place; a copy or pickle of the model is without.
     """
 
     def __init__(self) -> None:
         self.batches = 0
         self.is_paused = False
         self.items: int | None = None
+        self.samples: list[Sample] = []
+        self.first_spec: Call | None = None
+        self.input_spec: Call | None = None
         self._sample_items = 0
         self._sample_bytes = 0
-        self.samples: list[Call] = []
-        self.sample_specs: list[Call] = []
-        self.input_spec: Call | None = None
-        self.graph: Graph | None = None
-        self.untraced = "the model itself was never called"
-        self.folded: list[str] = []
-        self.float_layers: list[tuple[Any, Any]] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "float_layers": []}
+        return {**vars(self), "samples": []}
+
+    def __deepcopy__(self, memo: Any) -> Seen:
+        copied = Seen()
+        memo[id(self)] = copied
+        vars(copied).update(vars(self), samples=list(self.samples))  # nobody changes a sample or a spec
+        return copied
 
     def begin_batch(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Notes a call of the model."""
@@ -77,15 +92,17 @@ class Observation:
         tensors = [item for item in paddle.utils.flatten(call) if isinstance(item, paddle.Tensor)]
         self.items = tensors[0].shape[0] if tensors and tensors[0].ndim else None
         spec = map_tensors(free_batch, call)
+        if self.first_spec is None:
+            self.first_spec = map_tensors(lambda tensor: InputSpec(tensor.shape, tensor.dtype), call)
         self.input_spec = spec if self.input_spec is None else _merged(self.input_spec, spec)
-        self._keep_sample(call, spec, tensors)
-
-    def _keep_sample(self, call: Call, spec: Call, tensors: Sequence[paddle.Tensor]) -> None:
         self._sample_items += self.items or 1
         self._sample_bytes += sum(tensor.size * tensor.element_size() for tensor in tensors)
         if not self.samples or (self._sample_items <= SAMPLE_ITEMS and self._sample_bytes <= SAMPLE_BYTES):
-            self.samples.append(map_tensors(_to_array, call))
-            self.sample_specs.append(spec)
+            self.samples.append(Sample.of(call))
+
+    def forget_samples(self) -> None:
+        """Lets the kept calls go; what comes later is kept again, up to the limits."""
+        self.samples.clear()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -95,11 +112,6 @@ class Observation:
             yield
         finally:
             self.is_paused = False
-
-    @property
-    def first_batch(self) -> Call | None:
-        """Arguments of the first call, tensors as NumPy arrays: ``(args, kwargs)``."""
-        return self.samples[0] if self.samples else None
 
     def where(self, layer: str, side: str) -> str:
         """A phrase that locates a tensor: layer, side and batch, batches counted from 0."""
