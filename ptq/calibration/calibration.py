@@ -63,7 +63,7 @@ class Calibration:
                 of the model are changed then.
         """
         self.put_into(model, same_settings=False)
-        check_calibrating(model)[0].samples.clear()
+        check_calibrating(model)[0].forget_samples()
 
     def put_into(self, model: nn.Layer, same_settings: bool) -> None:
         """As `apply`, keeping the samples of data that the model has; ``same_settings`` refuses quantizers of other settings."""

@@ -15,6 +15,7 @@ from quantizers import BaseQuantizer, StatisticsQuantizer, SummarySettings, Tens
 from quantizers.errors import NonFiniteError
 
 from ..registry import input_argument
+from .batches import check_not_empty
 from .observation import Observation
 
 __all__ = [
@@ -74,6 +75,7 @@ class BatchHook:
         """Called by Paddle before the model's ``forward``; does nothing while the model is being traced (then without ``kwargs``)."""
         if not paddle.in_dynamic_mode() or self.observation.is_paused:
             return
+        check_not_empty((args, kwargs or {}), f"batch {self.observation.batches}")
         self.cache.clear()
         self.observation.begin_batch(args, kwargs)
         self.prepare_model(model)

@@ -11,6 +11,7 @@ import paddle
 from paddle.static import InputSpec
 
 from ..graph.dataflow import Graph
+from .call_spec import merge_specs
 
 __all__ = ["Observation", "free_batch", "map_tensors", "restore"]
 
@@ -77,7 +78,7 @@ class Observation:
         tensors = [item for item in paddle.utils.flatten(call) if isinstance(item, paddle.Tensor)]
         self.items = tensors[0].shape[0] if tensors and tensors[0].ndim else None
         spec = map_tensors(free_batch, call)
-        self.input_spec = spec if self.input_spec is None else _merged(self.input_spec, spec)
+        self.input_spec = spec if self.input_spec is None else merge_specs(self.input_spec, spec)
         self._keep_sample(call, spec, tensors)
 
     def _keep_sample(self, call: Call, spec: Call, tensors: Sequence[paddle.Tensor]) -> None:
@@ -86,6 +87,12 @@ class Observation:
         if not self.samples or (self._sample_items <= SAMPLE_ITEMS and self._sample_bytes <= SAMPLE_BYTES):
             self.samples.append(map_tensors(_to_array, call))
             self.sample_specs.append(spec)
+
+    def forget_samples(self) -> None:
+        """Drops the kept calls, with their specs; later calls are kept anew."""
+        self.samples.clear()
+        self.sample_specs.clear()
+        self._sample_items = self._sample_bytes = 0
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -121,14 +128,3 @@ def _to_array(tensor: paddle.Tensor) -> np.ndarray:
     if tensor.dtype == paddle.bfloat16:  # NumPy has no bfloat16; float32 holds every value of it
         tensor = tensor.astype("float32")
     return np.array(tensor.numpy())
-
-
-def _merged(old: Any, new: Any) -> Any:
-    """Two specs of the same call in one; dimensions that differ become free."""
-    if isinstance(old, InputSpec) and isinstance(new, InputSpec) and len(old.shape) == len(new.shape):
-        return InputSpec([a if a == b else None for a, b in zip(old.shape, new.shape, strict=True)], old.dtype)
-    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
-        return {key: _merged(value, new[key]) for key, value in old.items()}
-    if type(old) in (list, tuple) and type(new) is type(old) and len(old) == len(new):
-        return type(old)(_merged(a, b) for a, b in zip(old, new, strict=True))
-    return old
