@@ -30,7 +30,7 @@ PATIENCE = 5  # seconds for a gathering of a few kilobytes, once both ranks are 
 
 
 def one_rank_fails(folder: Path, case: str) -> None:
-    """Rank 1 cannot even say what it has, or alone cannot take over the sum; each rank writes how it ended, also when it was left waiting."""
+    """Rank 1 cannot even say what it has, or alone cannot take over the sum; each rank writes how it ended, even if left waiting."""
     rank = paddle.distributed.get_rank()
     model = prepared()
     model(paddle.to_tensor(samples()[:4]))

@@ -371,7 +371,7 @@ def test_an_empty_batch_is_called_empty(number: int) -> None:
 
 
 def test_an_empty_batch_is_called_empty_before_the_model_can_fail_on_it() -> None:
-    model = Net(lambda m, x: m.fc(x.reshape([0, -1])), fc=nn.Linear(192, 4))
+    model = Net(lambda m, x: m.fc(x[0]), fc=nn.Linear(8, 4))  # an IndexError
     with pytest.raises(CalibrationError, match=r"^batch 1\b.*is empty"):
         calibrate(ImperativePTQ(absmax()).quantize(model), [samples()[:4], samples()[:0]], progress=False)
 
@@ -388,6 +388,16 @@ def test_an_input_beside_the_first_may_be_empty() -> None:
     assert len(calls(Two, [(x, cache)])) == 1
     with pytest.raises(CalibrationError, match=r"^batch 0 \(float32 \[2, 0\], float32 \[2, 0\]\) is empty"):
         calls(Two, [(cache, cache)])
+
+
+def test_an_empty_batch_has_its_number_in_the_loader(tmp_path: Path) -> None:
+    model = prepared(fuse=True)
+    model(paddle.to_tensor(samples()))
+    with pytest.raises(CalibrationError, match=r"^batch 0 .*is empty"):
+        calibrate(model, [samples()[:0]], progress=False)
+    interrupt(tmp_path / "a.ptqc", 3)
+    with pytest.raises(CalibrationError, match=r"^batch 1 .*is empty"):  # not: "not the one that the file was made with"
+        calibrate(prepared(), [parts()[0], samples()[:0]], progress=False, resume=tmp_path / "a.ptqc")
 
 
 def test_an_empty_batch_is_not_noted() -> None:
