@@ -13,7 +13,7 @@ from paddle import nn
 
 from quantizers.errors import CalibrationError
 
-__all__ = ["call_of", "digest", "required_inputs"]
+__all__ = ["call_of", "check_not_empty", "describe", "digest", "required_inputs"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -41,6 +41,25 @@ def call_of(batch: Any, inputs: int | None, where: str = "the batch") -> Call:
     )
 
 
+def check_not_empty(call: Call, where: str) -> None:
+    """Raises ``CalibrationError``, with the tensors' shapes, for a call without samples.
+
+    Those are calls whose first tensor, which counts the samples, has a first dimension of size 0, and those whose tensors hold no
+    value at all.  Another input may be empty: a cache is before the first step.
+    """
+    tensors = _tensors(call)
+    if tensors and (tensors[0].shape[:1] == [0] or all(tensor.size == 0 for tensor in tensors)):
+        raise CalibrationError(
+            f"{where} ({describe(call)}) is empty: there is nothing to calibrate with; leave such batches out of the data, "
+            "and check what shards, filters or slices it"
+        )
+
+
+def describe(call: Call) -> str:
+    """Dtypes and shapes of the call's tensors, such as ``float32 [4, 3, 8, 8], int64 [4]``."""
+    return ", ".join(f"{str(item.dtype).rpartition('.')[2]} {list(item.shape)}" for item in _tensors(call)) or "no tensor"
+
+
 def required_inputs(model: nn.Layer) -> int | None:
     """How many arguments ``forward`` needs, at least one: its parameters without defaults; ``None`` when it takes ``*args``."""
     try:
@@ -58,6 +77,10 @@ def digest(nest: Any) -> str:
     found = hashlib.sha256()
     _update(found, nest)
     return found.hexdigest()[:16]
+
+
+def _tensors(call: Call) -> list[paddle.Tensor]:
+    return [item for item in paddle.utils.flatten(call) if isinstance(item, paddle.Tensor)]
 
 
 def _as_tensors(value: Any, where: str) -> Any:

@@ -14,6 +14,7 @@ from quantizers import BaseQuantizer, StatisticsQuantizer, as_float_array
 from quantizers.errors import NonFiniteError
 
 from ..registry import input_argument
+from .batches import check_not_empty
 from .state import LayerState, State
 
 __all__ = [
@@ -40,6 +41,7 @@ class BatchHook:
         """Called by Paddle before the model's ``forward``; does nothing while the model is being traced (then without ``kwargs``)."""
         if not paddle.in_dynamic_mode() or self.state.seen.is_paused:
             return
+        check_not_empty((args, kwargs or {}), f"batch {self.state.seen.batches}")
         self.state.cache.clear()
         self.state.seen.begin_batch(args, kwargs)
         self.prepare_model(model)

@@ -11,6 +11,8 @@ import numpy as np
 import paddle
 from paddle.static import InputSpec
 
+from .call_spec import merge_specs
+
 __all__ = ["Call", "Sample", "Seen", "free_batch", "map_tensors"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -94,15 +96,16 @@ class Seen:
         spec = map_tensors(free_batch, call)
         if self.first_spec is None:
             self.first_spec = map_tensors(lambda tensor: InputSpec(tensor.shape, tensor.dtype), call)
-        self.input_spec = spec if self.input_spec is None else _merged(self.input_spec, spec)
+        self.input_spec = spec if self.input_spec is None else merge_specs(self.input_spec, spec)
         self._sample_items += self.items or 1
         self._sample_bytes += sum(tensor.size * tensor.element_size() for tensor in tensors)
         if not self.samples or (self._sample_items <= SAMPLE_ITEMS and self._sample_bytes <= SAMPLE_BYTES):
             self.samples.append(Sample.of(call))
 
     def forget_samples(self) -> None:
-        """Lets the kept calls go; what comes later is kept again, up to the limits."""
+        """Lets the kept calls go; later ones are kept anew, up to the limits."""
         self.samples.clear()
+        self._sample_items = self._sample_bytes = 0
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -133,14 +136,3 @@ def _to_array(tensor: paddle.Tensor) -> np.ndarray:
     if tensor.dtype == paddle.bfloat16:  # NumPy has no bfloat16; float32 holds every value of it
         tensor = tensor.astype("float32")
     return np.array(tensor.numpy())
-
-
-def _merged(old: Any, new: Any) -> Any:
-    """Two specs of the same call in one; dimensions that differ become free."""
-    if isinstance(old, InputSpec) and isinstance(new, InputSpec) and len(old.shape) == len(new.shape):
-        return InputSpec([a if a == b else None for a, b in zip(old.shape, new.shape, strict=True)], old.dtype)
-    if isinstance(old, dict) and isinstance(new, dict) and old.keys() == new.keys():
-        return {key: _merged(value, new[key]) for key, value in old.items()}
-    if type(old) in (list, tuple) and type(new) is type(old) and len(old) == len(new):
-        return type(old)(_merged(a, b) for a, b in zip(old, new, strict=True))
-    return old
