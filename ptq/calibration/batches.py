@@ -13,9 +13,9 @@ from paddle import nn
 
 from quantizers.errors import CalibrationError
 
-from ..util.nests import map_nest
+from ..util.nests import map_nest, tensors_in
 
-__all__ = ["call_of", "digest", "required_inputs"]
+__all__ = ["call_of", "check_not_empty", "describe", "digest", "required_inputs"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -41,6 +41,25 @@ def call_of(batch: Any, inputs: int | None, where: str = "the batch") -> Call:
         f"{where} is of type {type(batch).__name__}; a loader must yield tensors, arrays, tuples, lists or dicts, "
         "or input_fn must make one of them"
     )
+
+
+def check_not_empty(call: Call, where: str) -> None:
+    """Raises ``CalibrationError``, with the tensors' shapes, for a call without samples.
+
+    Those are calls whose first tensor, which counts the samples, has a first dimension of size 0, and those whose tensors hold no
+    value at all.  Another input may be empty: a cache is before the first step.
+    """
+    tensors = tensors_in(call)
+    if tensors and (tensors[0].shape[:1] == [0] or all(tensor.size == 0 for tensor in tensors)):
+        raise CalibrationError(
+            f"{where} ({describe(call)}) is empty: there is nothing to calibrate with; leave such batches out of the data, "
+            "and check what shards, filters or slices it"
+        )
+
+
+def describe(call: Call) -> str:
+    """Dtypes and shapes of the call's tensors, such as ``float32 [4, 3, 8, 8], int64 [4]``."""
+    return ", ".join(f"{str(item.dtype).rpartition('.')[2]} {list(item.shape)}" for item in tensors_in(call)) or "no tensor"
 
 
 def required_inputs(model: nn.Layer) -> int | None:

@@ -16,7 +16,7 @@ from paddle.static import InputSpec
 
 from quantizers.errors import CalibrationError
 
-__all__ = ["Node", "check_call", "decode_call", "encode", "merge_nodes"]
+__all__ = ["Node", "check_call", "decode_call", "encode", "merge_nodes", "merge_specs"]
 
 Node = dict[str, Any]
 
@@ -71,6 +71,24 @@ def merge_nodes(first: Node | None, second: Node | None) -> Node | None:
     return first
 
 
+def merge_specs(first: Any, second: Any) -> Any:
+    """One spec for two calls' arguments (`InputSpec`s in place of tensors); dimensions that differ become free.
+
+    The same as `merge_nodes`, before encoding: what `encode` makes of the result does not depend on the order of merging.  Of two
+    equal values, and of two objects of one class, which a spec cannot tell apart, the first is kept.
+    """
+    keys = _spec_key(first), _spec_key(second)
+    if keys[0] != keys[1]:
+        return first if keys[0] < keys[1] else second
+    if isinstance(first, InputSpec):
+        return InputSpec([m if m == n else None for m, n in zip(first.shape, second.shape, strict=True)], first.dtype)
+    if isinstance(first, Mapping):
+        return {key: merge_specs(value, second[key]) for key, value in first.items()}
+    if type(first) in (tuple, list):
+        return type(first)(merge_specs(m, n) for m, n in zip(first, second, strict=True))
+    return first
+
+
 def check_call(node: Any) -> None:
     """Raises ``ValueError`` unless ``node`` is what `encode` makes of ``(args, kwargs)``."""
     _check(node, 0)
@@ -113,6 +131,16 @@ def _sort_key(node: Node) -> tuple[str, str]:
     if kind == "dict":
         return kind, json.dumps([name for name, _ in content])
     return kind, json.dumps(content)
+
+
+def _spec_key(spec: Any) -> tuple[str, str, str]:
+    """Specs of equal keys have the same parts; in the order of their nodes' keys, so that specs merge as their nodes do."""
+    parts = ""  # what distinguishes the parts of a spec whose node is an object
+    if isinstance(spec, InputSpec):
+        parts = f"{len(spec.shape):04d}"
+    elif isinstance(spec, Mapping):
+        parts = json.dumps(sorted(repr(key) for key in spec))
+    return (*_sort_key(encode(spec)), parts)
 
 
 def _check(node: Any, depth: int) -> None:

@@ -13,13 +13,14 @@ from paddle.static import InputSpec
 
 from quantizers.errors import ConfigError, ExportError, ModelError
 
-from ..calibration.hooks import is_calibrating, observation_of
-from ..calibration.observation import Observation, restore
+from ..calibration.hooks import is_calibrating
+from ..calibration.seen import Seen, restore
+from ..calibration.state import state_of
 from ..util.messages import last_line
 from ..util.nests import map_nest
 from .check import largest_difference
 
-__all__ = ["answer_of", "call_of", "output_positions", "tensors_of"]
+__all__ = ["answer_of", "call_of", "output_positions", "sample_note", "tensors_of"]
 
 
 def tensors_of(nest: Any) -> list[paddle.Tensor]:
@@ -55,8 +56,8 @@ def call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any
         raise ModelError(f"{type(model).__name__} is still being calibrated: pass what ImperativePTQ.convert returns")
     if input_spec is not None and not isinstance(input_spec, (list, tuple)):
         raise ConfigError(f"input_spec must be a list of InputSpecs or tensors, got {input_spec!r}")
-    observation = observation_of(model)
-    calibrated = _calibrated_call(model, observation) if observation is not None else None
+    state = state_of(model)
+    calibrated = None if state is None else _calibrated_call(model, state.seen)
     if input_spec is None:
         if calibrated is None:
             raise ConfigError("input_spec is needed: the model saw no calibration batch that would tell its input shapes")
@@ -70,13 +71,21 @@ def call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any
     return specs, map_nest(_example, specs)
 
 
-def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[Any], list[Any]] | None:
-    if observation.input_spec is None:
+def sample_note(model: nn.Layer) -> str:
+    """What a check of the model could not look at, for the report; empty where it had a calibration batch."""
+    state = state_of(model)
+    if state is None or state.converted is None or state.seen.samples:
+        return ""
+    return "answers to calibration data were not compared, since no sample of it is kept (any more); random inputs were"
+
+
+def _calibrated_call(model: nn.Layer, seen: Seen) -> tuple[list[Any], list[Any]] | None:
+    if seen.input_spec is None:
         return None
-    specs = _positional(model, *observation.input_spec)
-    if observation.first_batch is None:  # the statistics came from a file, which tells shapes but holds no data
+    specs = _positional(model, *seen.input_spec)
+    if not seen.samples:  # the statistics came from a file, which tells shapes but holds no data, or the samples were released
         return specs, map_nest(_example, specs)
-    arrays = _positional(model, *observation.first_batch)
+    arrays = _positional(model, *seen.samples[0].arrays)
     return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
 
 

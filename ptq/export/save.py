@@ -21,7 +21,7 @@ from ..registry import PTQRegistry
 from ..reports.coverage import Ledger
 from ..util.modes import eval_mode
 from ..util.progress import progress
-from .call import answer_of, call_of, output_positions, tensors_of
+from .call import answer_of, call_of, output_positions, sample_note, tensors_of
 from .check import check_artifact
 from .formats import ALL_SUFFIXES, JIT, Format, formats_named
 from .jit.program import SUFFIXES, write_jit
@@ -44,13 +44,15 @@ class SaveReport:
     difference: float
     runtimes: tuple[RuntimeReport, ...] = ()
     ledger: Ledger | None = None
+    note: str = ""
 
     def lines(self) -> list[str]:
         """The report for people."""
         sizes = ", ".join(f"{suffix} {size / 1e6:.2f} MB" for suffix, size in self.bytes.items())
         portable = f"Paddle, portable: differs by {self.difference:.1e} of the largest output from the model in memory"
         coverage = [] if self.ledger is None else self.ledger.lines()
-        return [f"{self.path}: {sizes}", portable, *(line for runtime in self.runtimes for line in runtime.lines()), *coverage]
+        notes = [self.note] if self.note else []
+        return [f"{self.path}: {sizes}", portable, *notes, *(line for runtime in self.runtimes for line in runtime.lines()), *coverage]
 
 
 def save_artifact(
@@ -77,7 +79,8 @@ def save_artifact(
             with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
                 prefix = os.path.join(temporary, name)
                 write_jit(model, prefix, spec, **config)
-                report = replace(_write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected), ledger=ledger)
+                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected)
+                report = replace(report, ledger=ledger, note=sample_note(model))
                 if ledger is not None:
                     ledger.to_json(prefix + LEDGER_SUFFIX)
                     report.bytes[LEDGER_SUFFIX] = os.path.getsize(prefix + LEDGER_SUFFIX)

@@ -23,6 +23,7 @@ from ..util.nests import leaves, map_nest
 from ..util.tracer import TRACER
 from .dataflow import CallSite, Graph, Op
 from .interception import intercept
+from .markers import without_markers
 from .operators import Moves, operator_of
 
 __all__ = ["trace"]
@@ -123,6 +124,7 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
         raise TraceError(
             f"{', '.join(fatal)}: Paddle's tracer ends the process on a batch norm with act={' or '.join(FATAL_ACTIVATIONS)!r}"
         )
+    model = without_markers(model)
     recorder = _Recorder()
     with TRACER, eval_mode(model), recorder.hooks(model), intercept(model, recorder):
         traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built

@@ -30,7 +30,7 @@ PATIENCE = 5  # seconds for a gathering of a few kilobytes, once both ranks are 
 
 
 def one_rank_fails(folder: Path, case: str) -> None:
-    """Rank 1 cannot even say what it has; each rank writes how it ended, also when it was left waiting."""
+    """Rank 1 cannot even say what it has, or alone cannot take over the sum; each rank writes how it ended, even if left waiting."""
     rank = paddle.distributed.get_rank()
     model = prepared()
     model(paddle.to_tensor(samples()[:4]))
@@ -38,6 +38,8 @@ def one_rank_fails(folder: Path, case: str) -> None:
         model = ImperativePTQ().convert(model)
     if rank == 1 and case == "broken":
         model.fc._quant_config.in_act_quantizer = None  # nothing that has statistics, or anything
+    if rank == 1 and case == "other-settings":
+        model = prepared(KLQuantizer(bins=64))  # without data of its own, which would not merge on either rank
     paddle.distributed.barrier()
     waiting = threading.Timer(PATIENCE, _give_up, [folder / f"error-{rank}"])
     waiting.start()
@@ -66,7 +68,7 @@ def main(folder: Path, case: str) -> None:
         except ConfigError as error:
             (folder / f"early-{paddle.distributed.get_rank()}").write_text(str(error))
     paddle.distributed.init_parallel_env()
-    if case in ("unprepared", "broken"):
+    if case in ("unprepared", "broken", "other-settings"):
         one_rank_fails(folder, case)
         return
     rank = paddle.distributed.get_rank()

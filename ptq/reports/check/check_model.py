@@ -13,7 +13,7 @@ from paddle.static import InputSpec
 from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, NonFiniteError, QuantizationError, UnsupportedDtypeError
 
 from ...calibration.batches import call_of
-from ...calibration.observation import Call, free_batch
+from ...calibration.seen import Call, free_batch
 from ...util.messages import warn
 from ...util.modes import eval_mode
 from ...util.nests import leaves, map_tensors
