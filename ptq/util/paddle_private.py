@@ -42,14 +42,20 @@ __all__ = [
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "Layer": (
         *("_parameters", "_buffers", "_sub_layers", "_forward_pre_hooks", "_forward_post_hooks"),
-        *("_forward_pre_hooks_with_kwargs_flag", "_forward_post_hooks_with_kwargs_flag", "_forward_post_hooks_always_called"),
+        *(
+            "_forward_pre_hooks_with_kwargs_flag",
+            "_forward_post_hooks_with_kwargs_flag",
+            "_forward_post_hooks_always_called",
+            "_original_funcs",
+        ),
+        "_dtype",
     ),
     "Tensor": ("_is_initialized", "inplace_version"),
     "Value": ("id", "get_defining_op", "all_used_ops", "is_dense_tensor_type", "initialized"),
     "Conv2D": ("_groups", "_data_format"),
     "BatchNorm": ("_act", "_data_layout", "_use_global_stats", "_trainable_statistics"),
     "BatchNorm2D": ("_mean", "_variance", "_epsilon", "_data_format", "_use_global_stats"),
-    "LSTM": ("_all_weights",),
+    "LSTM": ("_all_weights", "_flat_weight"),
     "Embedding": ("_padding_idx", "_max_norm"),
     "MAOutputScaleLayer": ("_layer",),
 }
