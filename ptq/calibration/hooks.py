@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from quantizers import BaseQuantizer, StatisticsQuantizer, as_float_array
 from quantizers.errors import NonFiniteError
 
 from ..registry import input_argument
+from ..util.tracer import TRACER
 from .batches import check_not_empty
 from .state import LayerState, State
 
@@ -26,8 +26,6 @@ __all__ = [
     "is_calibrating",
     "remove_hooks",
 ]
-
-_PREPARING = threading.RLock()  # Paddle's tracer is one for the whole process
 
 
 class BatchHook:
@@ -48,7 +46,7 @@ class BatchHook:
 
     def prepare_model(self, model: nn.Layer) -> None:
         """Runs, once, what waits for the shapes of the first batch; the state knows them."""
-        with _PREPARING:
+        with TRACER:
             if self.prepare is not None:
                 self.prepare(model, self.state)
                 self.prepare = None

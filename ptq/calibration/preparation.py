@@ -28,9 +28,6 @@ from .state import LayerState, State
 
 __all__ = ["Preparation"]
 
-# Their results must be on a grid for ONNX Runtime to compute them in int8; for transposed ones it has no int8 kernel, and others need none.
-CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
-
 
 class Preparation:
     """Traces the model, folds its batch norms and decides which tensors get a grid.
@@ -127,8 +124,13 @@ class Preparation:
             if any(op.has_blocks for op in graph.ops) or "forward" in vars(model):
                 return Placement()  # layers that are called several times get one range, see `ptq.convert`
             return place_calls(graph, compute)
-        convolutions = [name for name, layer in compute.items() if isinstance(layer, CONVOLUTIONS)]
-        return place_full(graph, compute, convolutions)
+        placement = place_full(graph, compute)
+        if placement.unseen:
+            warn(
+                f"{', '.join(placement.unseen)}: called through something that cannot be followed, so what it computes gets no grid; "
+                "call it by a name of a module, such as paddle.matmul"
+            )
+        return placement
 
     def _place_grids(self, model: nn.Layer, state: State, graph: Graph, placement: Placement, changes: Mapping[str, Changes]) -> None:
         make_gridded(model, placement.sites)

@@ -11,25 +11,15 @@ import numpy as np
 import paddle
 from paddle.static import InputSpec
 
+from ..util.nests import map_nest, map_tensors, tensors_in
 from .call_spec import merge_specs
 
-__all__ = ["Call", "Sample", "Seen", "free_batch", "map_tensors"]
+__all__ = ["Call", "Sample", "Seen", "free_batch"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 SAMPLE_ITEMS = 64
 SAMPLE_BYTES = 16 << 20
-
-
-def map_tensors(function: Any, nest: Any) -> Any:
-    """``nest`` with ``function`` applied to every tensor in its tuples, lists and dicts."""
-    if isinstance(nest, paddle.Tensor):
-        return function(nest)
-    if isinstance(nest, Mapping):
-        return {key: map_tensors(function, value) for key, value in nest.items()}
-    if type(nest) in (list, tuple):
-        return type(nest)(map_tensors(function, item) for item in nest)
-    return nest
 
 
 def free_batch(tensor: paddle.Tensor) -> InputSpec:
@@ -52,7 +42,7 @@ class Sample:
 
     def call(self) -> Call:
         """The arguments again, tensors with the dtypes that they had."""
-        restored: Call = restore(self.arrays, self.spec)
+        restored: Call = map_nest(restore, self.spec, self.arrays)
         return restored
 
 
@@ -91,7 +81,7 @@ class Seen:
         """Notes a call of the model."""
         self.batches += 1
         call = (tuple(args), dict(kwargs))
-        tensors = [item for item in paddle.utils.flatten(call) if isinstance(item, paddle.Tensor)]
+        tensors = tensors_in(call)
         self.items = tensors[0].shape[0] if tensors and tensors[0].ndim else None
         spec = map_tensors(free_batch, call)
         if self.first_spec is None:
@@ -121,15 +111,9 @@ class Seen:
         return f"layer '{layer}' {side}, batch {max(self.batches - 1, 0)}"
 
 
-def restore(value: Any, spec: Any) -> Any:
-    """The tensors of a kept call, with the dtypes of their specs."""
-    if isinstance(spec, InputSpec):
-        return paddle.to_tensor(value).astype(spec.dtype)
-    if isinstance(spec, dict):
-        return {key: restore(value[key], item) for key, item in spec.items()}
-    if type(spec) in (list, tuple):
-        return type(spec)(restore(a, b) for a, b in zip(value, spec, strict=True))
-    return value
+def restore(spec: Any, value: Any) -> Any:
+    """One argument of a kept call: a tensor with the dtype of its spec, or what was passed."""
+    return paddle.to_tensor(value).astype(spec.dtype) if isinstance(spec, InputSpec) else value
 
 
 def _to_array(tensor: paddle.Tensor) -> np.ndarray:

@@ -17,6 +17,7 @@ from ..calibration.hooks import is_calibrating
 from ..calibration.seen import Seen, restore
 from ..calibration.state import state_of
 from ..util.messages import last_line
+from ..util.nests import map_nest
 from .check import largest_difference
 
 __all__ = ["answer_of", "call_of", "output_positions", "sample_note", "tensors_of"]
@@ -67,7 +68,7 @@ def call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any
     specs = list(input_spec)
     if calibrated is not None and _fits(specs, calibrated[1]):
         return specs, calibrated[1]
-    return specs, _examples(specs)
+    return specs, map_nest(_example, specs)
 
 
 def sample_note(model: nn.Layer) -> str:
@@ -83,9 +84,9 @@ def _calibrated_call(model: nn.Layer, seen: Seen) -> tuple[list[Any], list[Any]]
         return None
     specs = _positional(model, *seen.input_spec)
     if not seen.samples:  # the statistics came from a file, which tells shapes but holds no data, or the samples were released
-        return specs, _examples(specs)
+        return specs, map_nest(_example, specs)
     arrays = _positional(model, *seen.samples[0].arrays)
-    return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
+    return specs, [map_nest(restore, spec, array) for array, spec in zip(arrays, specs, strict=True)]
 
 
 def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -115,15 +116,6 @@ def _fits(specs: Sequence[Any], arguments: Sequence[Any]) -> bool:
         )
         for spec, tensor in zip(flat_specs, flat_arguments, strict=True)
     )
-
-
-def _examples(nest: Any) -> Any:
-    """`_example` of every spec in tuples, lists and dicts."""
-    if isinstance(nest, dict):
-        return {key: _examples(item) for key, item in nest.items()}
-    if type(nest) in (list, tuple):
-        return type(nest)(map(_examples, nest))
-    return _example(nest)
 
 
 def _example(spec: Any) -> Any:

@@ -18,9 +18,11 @@ from ...layers.gridded import ungridded_class
 from ...placement.plan import Plan
 from ...registry import PTQRegistry
 from ...util.messages import last_line
+from ...util.nests import leaves, map_nest
 from ...util.structural_copy import structural_copy
+from ...util.tracer import TRACER
 from .facts import Facts
-from .macs import macs_of, plain_name
+from .macs import macs_of
 from .parameters import Parameters
 from .record import FLOAT, INT8, OBSERVED, Ledger, Row
 from .states import Judge
@@ -50,8 +52,9 @@ def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger
     facts = Facts(model)
     try:
         args, kwargs = _call(model, input_spec)
-        graph = trace(_ungridded(model), args, kwargs)
-        inputs = tuple(_described(spec) for spec in paddle.utils.flatten([args, kwargs]) if isinstance(spec, InputSpec))
+        with TRACER:
+            graph = trace(_ungridded(model), args, kwargs)
+        inputs = tuple(_described(spec) for spec in leaves((args, kwargs)) if isinstance(spec, InputSpec))
         return Ledger(_name(model), facts.converted, inputs, _rows(graph, facts))
     except Exception as error:  # a report must not fail the save that it belongs to, whatever is odd about the model
         reason = str(error) if isinstance(error, TraceError) else f"{type(error).__name__}: {last_line(error)}"
@@ -66,7 +69,7 @@ def _rows(graph: Graph, facts: Facts) -> tuple[Row, ...]:
     rows = []
     for work in works:
         state, reason = judge(work)
-        op = "identity" if work.core is None else plain_name(work.core)
+        op = "identity" if work.core is None else work.core.plain_name
         stored, as_float = parameters.take(op.parameter for op in work.ops if op.parameter)
         rows.append(Row(work.name, op, state, reason, sum(macs_of(op, graph) for op in work.ops), stored, as_float))
     return (*rows, *parameters.unread())
@@ -91,23 +94,21 @@ def _call(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[Any, Any]:
     """The arguments to trace with, their sizes known where possible."""
     if input_spec is not None:
         listed = [input_spec] if isinstance(input_spec, (InputSpec, paddle.Tensor)) else list(input_spec)
-        return _sized(listed), {}
+        return map_nest(_sized, listed), {}
     state = state_of(model)
     spec = None if state is None else state.seen.first_spec or state.seen.input_spec
     if spec is None:
         raise TraceError("the model saw no calibration batch that would tell its input shapes; pass input_spec")
-    return _sized(spec[0]), _sized(spec[1])
+    return map_nest(_sized, spec[0]), map_nest(_sized, spec[1])
 
 
 def _sized(spec: Any) -> Any:
-    """A nest of specs, a first size that is free taken as 1."""
+    """A leaf of the arguments, a first size that is free taken as 1."""
     if isinstance(spec, paddle.Tensor):
         return InputSpec(list(spec.shape), spec.dtype)
     if isinstance(spec, InputSpec):
         return InputSpec([1 if axis == 0 and size in (None, -1) else size for axis, size in enumerate(spec.shape)], spec.dtype)
-    if isinstance(spec, dict):
-        return {key: _sized(item) for key, item in spec.items()}
-    return type(spec)(map(_sized, spec)) if type(spec) in (list, tuple) else spec
+    return spec
 
 
 def _described(spec: InputSpec) -> str:
