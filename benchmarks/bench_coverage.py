@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.report import print_table, write_json
 from benchmarks.zoo import FAMILIES, example, make
 from ptq import ImperativePTQ, Ledger, PTQConfig, coverage
-from ptq.reports.coverage.macs import COMPUTE_OPS
+from ptq.graph.operators import Cost, operator_of
 from quantizers import MinMaxQuantizer
 from quantizers.errors import QuantizationError
 
@@ -48,7 +48,7 @@ def measure(family: str, placement: str, has_onnx: bool) -> dict[str, Any]:
     """One row: the ledger's totals, beside what ONNX Runtime reports."""
     model = converted(family, placement)
     ledger = coverage(model)
-    compute = [row for row in ledger.rows if row.op in COMPUTE_OPS]
+    compute = [row for row in ledger.rows if operator_of(row.op).cost is not Cost.NOTHING]
     row: dict[str, Any] = {
         "family": family,
         "placement": placement,

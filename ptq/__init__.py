@@ -7,6 +7,7 @@ from .calibration.calibration import Calibration
 from .calibration.run import calibrate
 from .config.config import PTQConfig, default_ptq_config
 from .config.overrides import QuantOverride
+from .convert.convert import release
 from .export import load
 from .imperative import ImperativePTQ
 from .layers import FloatFunctional
@@ -33,4 +34,5 @@ __all__ = [
     "default_ptq_config",
     "distributed",
     "load",
+    "release",
 ]

@@ -15,15 +15,18 @@ from quantizers.errors import ConfigError, ModelError
 
 from . import layers as _layers  # noqa: F401 - registers every known layer
 from .calibration.attachment import attach_quantizers
-from .calibration.hooks import SummaryCache, attach_batch_hook, is_calibrating
-from .calibration.observation import Observation
+from .calibration.hooks import attach_batch_hook, is_calibrating
 from .calibration.preparation import Preparation
+from .calibration.state import State, state_of
 from .config.config import PTQConfig, default_ptq_config
 from .config.keys import ModelKeys
-from .convert.conversion import as_float, convert_model
+from .convert.apply import as_float
+from .convert.convert import convert_model
+from .convert.weights import Rounding, round_to_nearest
 from .export.baseline import baseline_path
 from .export.formats import formats_named
 from .export.save import save_artifact
+from .graph.markers import drop_markers
 from .registry import PTQRegistry
 from .reports.check import refuse_or_warn, require_dynamic_mode
 from .reports.coverage import coverage
@@ -81,21 +84,24 @@ class ImperativePTQ:
         ModelKeys(model, self._quant_config.overrides).check_layers(self._quant_config.placement)
         if fuse_list is not None and not fuse:
             raise ConfigError("fuse_list is given but fuse is False; pass fuse=True, or leave fuse_list out")
+        specs = None if input_spec is None else _as_specs(input_spec)
+        prepare = Preparation(self._quant_config, fuse)
+        if specs is not None:
+            prepare.look(model, specs)
         if not inplace:
             model = _copied(model)
         if fuse:
             model.eval()
-        specs = None if input_spec is None else _as_specs(input_spec)
-        prepare = Preparation(self._quant_config, fuse)
+        drop_markers(model)
         if fuse_list is not None:
-            prepare.fuse_by_name(model, fuse_list, specs)
-        observation, cache = Observation(), SummaryCache()
+            prepare.fuse_by_name(model, fuse_list)
+        state = State(self._quant_config)
         if specs is not None:
-            prepare(model, observation, specs)
-        attach_quantizers(model, self._quant_config, observation, cache)
-        attach_batch_hook(model, observation, cache, None if specs is not None else prepare)
+            prepare.trace_and_fold(model, state, specs, {})
+        attach_quantizers(model, state)
+        attach_batch_hook(model, state, None if specs is not None else prepare)
         if specs is not None:
-            prepare.place(model, observation)
+            prepare.place(model, state)
         return model
 
     def convert(
@@ -104,6 +110,9 @@ class ImperativePTQ:
         inplace: bool = True,
         activation_quantizer: BaseQuantizer | None = None,
         weight_quantizer: BaseQuantizer | None = None,
+        *,
+        keep_float: bool = True,
+        rounding: Rounding = round_to_nearest,
     ) -> nn.Layer:
         """Removes the calibration hooks, computes thresholds and swaps compute layers for their quantized twins.
 
@@ -113,6 +122,9 @@ class ImperativePTQ:
                 use the returned model.
             activation_quantizer, weight_quantizer: use these rules on the statistics that were collected, instead of the
                 configured ones.
+            keep_float: keep the float weights and samples of the data until the model is saved, to compare with and for
+                ``float_baseline``; `ptq.release` lets them go earlier.
+            rounding: makes integers of a float weight, see `ptq.convert.weights`; the nearest ones by default.
 
         Returns:
             The converted model.  Layers that no data reached stay float, with a warning that lists them.
@@ -127,7 +139,7 @@ class ImperativePTQ:
             raise ModelError("convert needs a model prepared with ImperativePTQ.quantize that is not converted yet")
         if not inplace:
             model = _copied(model)
-        return convert_model(model, activation_quantizer, weight_quantizer)
+        return convert_model(model, activation_quantizer, weight_quantizer, keep_float=keep_float, rounding=rounding)
 
     _convert = convert
 
@@ -140,6 +152,7 @@ class ImperativePTQ:
         formats: Sequence[str] = ("jit",),
         float_baseline: bool = False,
         verbose: bool = True,
+        on_mismatch: str = "raise",
         **config: Any,
     ) -> nn.Layer:
         """Converts the model if it is not converted yet, saves it, checks what was saved in a fresh process, and prints a report.
@@ -155,6 +168,8 @@ class ImperativePTQ:
             float_baseline: also save the float model, batch norms folded, in the same formats, to compare with; its prefix is
                 ``float_`` and the name of this one.
             verbose: print the report.
+            on_mismatch: ``"raise"``, or ``"keep"``: a format whose check failed is kept all the same, with a warning, and the report and
+                the manifest say so.
             **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
 
         Returns:
@@ -176,11 +191,13 @@ class ImperativePTQ:
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
         specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
         if float_baseline:
-            with as_float(model) as baseline:
-                save_artifact(baseline, baseline_path(path), specs, formats, **config)
-        report = save_artifact(model, path, specs, formats, coverage(model), **config)
+            save_artifact(as_float(model), baseline_path(path), specs, formats, on_mismatch=on_mismatch, **config)
+        report = save_artifact(model, path, specs, formats, coverage(model), on_mismatch, **config)
         if verbose:
             print("\n".join(report.lines()))
+        state = state_of(model)
+        if state is not None:
+            state.release()
         return model
 
 

@@ -1,31 +1,31 @@
-"""Which layers are prepared for calibration: each gets a config of its own and a hook."""
+"""Which layers are prepared for calibration: each gets a scheme, a state of its own, and a hook."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from paddle import nn
 
 from quantizers.errors import ConfigError
 
-from ..config.config import PTQConfig
 from ..config.keys import ModelKeys
+from ..config.overrides import QuantOverride
+from ..config.scheme import LayerScheme
 from ..passes.freeze_weights import freeze_weights
 from ..registry import PTQRegistry
 from ..util.messages import warn
-from .hooks import SummaryCache, attach_sample_hook
-from .observation import Observation
+from .hooks import attach_sample_hook
+from .state import LayerState, State
 
 __all__ = ["attach_quantizers", "configure"]
 
 
-def attach_quantizers(model: nn.Layer, config: PTQConfig, observation: Observation, cache: SummaryCache) -> None:
+def attach_quantizers(model: nn.Layer, state: State) -> None:
     """Configures every supported leaf layer of the model, and warns of those that could have been quantized and are not."""
-    layers = _with_configs(model, config)
-    freeze_weights(layer for _, layer, _ in layers if PTQRegistry.is_supported_layer(layer))
+    layers = _with_schemes(model, state)
+    freeze_weights(layer for _, layer, _, _ in layers if PTQRegistry.is_supported_layer(layer))
     found, overridden, recomputed = 0, [], []
-    for name, layer, changed in layers:
+    for name, layer, scheme, changes in layers:
         if not PTQRegistry.is_supported_layer(layer):
             if PTQRegistry.overridden_base(layer) is not None:
                 overridden.append(f"{name} ({type(layer).__name__})")
@@ -35,9 +35,11 @@ def attach_quantizers(model: nn.Layer, config: PTQConfig, observation: Observati
         if (simulated or weight_only) and not info.weights_of(layer):
             recomputed.append(name)
             continue
-        own = configure(layer, name, changed, observation, cache)
-        own.enable_in_act_quantizer = simulated
-        own.enable_out_act_quantizer = not simulated and not info.transparent
+        is_observed = not simulated and not info.transparent
+        used = LayerScheme(
+            scheme.weight if simulated or weight_only else None, scheme.input if simulated else None, scheme.output if is_observed else None
+        )
+        configure(layer, LayerState(name, used, scheme, changes), state)
         found += simulated or weight_only
     if overridden:
         warn(
@@ -55,31 +57,29 @@ def attach_quantizers(model: nn.Layer, config: PTQConfig, observation: Observati
         )
 
 
-def _with_configs(model: nn.Layer, config: PTQConfig) -> list[tuple[str, nn.Layer, PTQConfig]]:
-    """The layers that may be quantized, without those that the config leaves float, and the config of each."""
-    keys = ModelKeys(model, config.overrides)
-    keys.check_layers(config.placement)
-    found = []
+def _with_schemes(model: nn.Layer, state: State) -> list[tuple[str, nn.Layer, LayerScheme, Sequence[QuantOverride]]]:
+    """The layers that may be quantized, without those that the config leaves float, with the scheme of each and what changed it."""
+    keys = ModelKeys(model, state.config.overrides)
+    keys.check_layers(state.config.placement)
+    found: list[tuple[str, nn.Layer, LayerScheme, Sequence[QuantOverride]]] = []
     for name, layer in _quantizable(model):
         changes = keys.changes_of(layer)
         if changes is not None:
             try:
-                found.append((name, layer, config.overridden(changes)))
+                found.append((name, layer, state.config.scheme(changes), changes))
             except ConfigError as error:
                 raise ConfigError(f"layer '{name}': {error}") from error
     return found
 
 
-def configure(layer: nn.Layer, name: str, config: PTQConfig, observation: Observation, cache: SummaryCache) -> PTQConfig:
-    """Gives one layer a copy of the config, its quantizers named after it, and the hook that feeds them; returns the copy."""
-    own = copy.deepcopy(config)
-    for quantizer, side in ((own.in_act_quantizer, "input"), (own.out_act_quantizer, "output"), (own.wt_quantizer, "weight")):
-        quantizer.name = f"layer '{name}' {side}"
+def configure(layer: nn.Layer, own: LayerState, state: State, input_name: str = "") -> None:
+    """Names the quantizers of a layer's state after it (its input after ``input_name``), and attaches the hook that feeds them."""
+    own.in_act_quantizer.name = input_name or f"layer '{own.name}' input"
+    own.out_act_quantizer.name = f"layer '{own.name}' output"
+    own.wt_quantizer.name = f"layer '{own.name}' weight"
     own.wt_quantizer.quant_axis = PTQRegistry.layer_info(layer).quant_axis
     own.wt_quantizer.is_weight = True
-    layer._quant_config = own
-    own.quant_hook_handle = attach_sample_hook(layer, name, observation, cache)
-    return own
+    attach_sample_hook(layer, own, state)
 
 
 def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Layer]]:

@@ -13,6 +13,8 @@ from paddle import nn
 
 from quantizers.errors import CalibrationError
 
+from ..util.nests import map_nest, tensors_in
+
 __all__ = ["call_of", "check_not_empty", "describe", "digest", "required_inputs"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -47,7 +49,7 @@ def check_not_empty(call: Call, where: str) -> None:
     Those are calls whose first tensor, which counts the samples, has a first dimension of size 0, and those whose tensors hold no
     value at all.  Another input may be empty: a cache is before the first step.
     """
-    tensors = _tensors(call)
+    tensors = tensors_in(call)
     if tensors and (tensors[0].shape[:1] == [0] or all(tensor.size == 0 for tensor in tensors)):
         raise CalibrationError(
             f"{where} ({describe(call)}) is empty: there is nothing to calibrate with; leave such batches out of the data, "
@@ -57,7 +59,7 @@ def check_not_empty(call: Call, where: str) -> None:
 
 def describe(call: Call) -> str:
     """Dtypes and shapes of the call's tensors, such as ``float32 [4, 3, 8, 8], int64 [4]``."""
-    return ", ".join(f"{str(item.dtype).rpartition('.')[2]} {list(item.shape)}" for item in _tensors(call)) or "no tensor"
+    return ", ".join(f"{str(item.dtype).rpartition('.')[2]} {list(item.shape)}" for item in tensors_in(call)) or "no tensor"
 
 
 def required_inputs(model: nn.Layer) -> int | None:
@@ -79,20 +81,16 @@ def digest(nest: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def _tensors(call: Call) -> list[paddle.Tensor]:
-    return [item for item in paddle.utils.flatten(call) if isinstance(item, paddle.Tensor)]
+def _as_tensors(nest: Any, where: str) -> Any:
+    """``nest`` with tensors in place of arrays; float64 ones, which is what NumPy makes by default, become float32."""
+    return map_nest(lambda value: _as_tensor(value, where), nest)
 
 
-def _as_tensors(value: Any, where: str) -> Any:
-    """``value`` with tensors in place of arrays; float64 ones, which is what NumPy makes by default, become float32."""
+def _as_tensor(value: Any, where: str) -> Any:
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "bifuc":
             raise CalibrationError(f"{where} holds an array of dtype {value.dtype}; convert it to numbers, for example in input_fn")
         return paddle.to_tensor(value.astype(np.float32) if value.dtype == np.float64 else value)
-    if isinstance(value, Mapping):
-        return {key: _as_tensors(item, where) for key, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_as_tensors(item, where) for item in value)
     return value
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from paddle import nn
 
-from quantizers import BaseQuantizer, StatisticsQuantizer, TensorStatistics
+from quantizers import StatisticsQuantizer, TensorStatistics
 from quantizers.errors import CalibrationError, ConfigError, ModelError, NoCalibrationDataError
 
 from .call_spec import Node, decode_call, encode, merge_nodes
 from .diff import TensorShift, format_shifts, shifts
 from .file import SIDES, Contents, LayerStatistics, read_contents, write_contents
 from .hooks import BatchHook, batch_hook_of
-from .observation import Observation
+from .seen import Seen
+from .state import LayerState, state_of
 
 __all__ = ["Calibration", "check_calibrating", "collect", "install"]
 
@@ -68,11 +69,11 @@ class Calibration:
     def put_into(self, model: nn.Layer, same_settings: bool) -> None:
         """As `apply`, keeping the samples of data that the model has; ``same_settings`` refuses quantizers of other settings."""
         self.check_complete("applied")
-        observation, hook = check_calibrating(model)
-        _prepare(model, observation, hook, self.input_spec)
+        seen, hook = check_calibrating(model)
+        _prepare(model, seen, hook, self.input_spec)
         install(model, self.layers, same_settings)
         if self.input_spec is not None and not _has_object(self.input_spec):
-            observation.input_spec = decode_call(self.input_spec)
+            seen.input_spec = decode_call(self.input_spec)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a file; an older one is replaced in one step.
@@ -158,12 +159,12 @@ class Calibration:
             )
 
 
-def check_calibrating(model: Any) -> tuple[Observation, BatchHook]:
-    """The observation and the batch hook of a model under calibration; raises ``ModelError`` for any other."""
+def check_calibrating(model: Any) -> tuple[Seen, BatchHook]:
+    """What a model under calibration has seen, and its batch hook; raises ``ModelError`` for any other."""
     hook = batch_hook_of(model) if isinstance(model, nn.Layer) else None
     if hook is None:
         raise ModelError("a model prepared with ImperativePTQ.quantize and not converted yet is needed")
-    return hook.observation, hook
+    return hook.state.seen, hook
 
 
 def collect(model: nn.Layer) -> tuple[Contents, tuple[str, ...]]:
@@ -171,12 +172,12 @@ def collect(model: nn.Layer) -> tuple[Contents, tuple[str, ...]]:
 
     Raises as `Calibration.of`, but for a model without data.
     """
-    observation, _ = check_calibrating(model)
+    seen, _ = check_calibrating(model)
     layers: dict[str, LayerStatistics] = {}
     left_out = []
-    for name, layer in model.named_sublayers(include_self=True):
+    for name, (layer, own) in _configured(model).items():
         entry = LayerStatistics(type(layer).__name__)
-        for side, quantizer in _quantizers(layer).items():
+        for side, quantizer in own.samplers().items():
             if isinstance(quantizer, StatisticsQuantizer):
                 for statistics in quantizer.statistics:
                     statistics.check_usable(f"layer '{name}' {side}")
@@ -185,21 +186,28 @@ def collect(model: nn.Layer) -> tuple[Contents, tuple[str, ...]]:
                 left_out.append(f"layer '{name}' {side} ({type(quantizer).__name__})")
         if any(entry.sides().values()):
             layers[name] = entry
-    spec = None if observation.input_spec is None else encode(observation.input_spec)
+    spec = None if seen.input_spec is None else encode(seen.input_spec)
     return Contents(layers, spec), tuple(left_out)
 
 
-def _prepare(model: nn.Layer, observation: Observation, hook: BatchHook, spec: Node | None) -> None:
+def _configured(model: nn.Layer) -> dict[str, tuple[nn.Layer, LayerState]]:
+    """The layers under calibration by name, with their states."""
+    state = state_of(model)
+    states = {} if state is None else state.layers
+    return {name: (layer, states[name]) for name, layer in model.named_sublayers(include_self=True) if name in states}
+
+
+def _prepare(model: nn.Layer, seen: Seen, hook: BatchHook, spec: Node | None) -> None:
     """Does what waits for the model's first batch, with stored shapes instead."""
     if hook.prepare is None:
         return
     if spec is None:
         raise CalibrationError("this calibration does not know the shapes of the model's inputs; pass input_spec to quantize")
-    before, observation.input_spec = observation.input_spec, decode_call(spec)
+    before, seen.input_spec = seen.input_spec, decode_call(spec)
     try:
         hook.prepare_model(model)
     except BaseException:
-        observation.input_spec = before
+        seen.input_spec = before
         raise
 
 
@@ -208,7 +216,7 @@ def install(model: nn.Layer, layers: dict[str, LayerStatistics], same_settings: 
 
     Raises ``CalibrationError`` that lists what does not match, before anything is changed.
     """
-    present = {name: layer for name, layer in model.named_sublayers(include_self=True) if _quantizers(layer)}
+    present = {name: found for name, found in _configured(model).items() if found[1].samplers()}
     problems = [problem for name, entry in layers.items() for problem in _problems(name, entry, present.get(name), same_settings)]
     if problems:
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
@@ -216,31 +224,21 @@ def install(model: nn.Layer, layers: dict[str, LayerStatistics], same_settings: 
             f"the calibration does not fit this model: {'; '.join(problems[:5])}{more}; "
             "prepare the same model with the same config and fuse setting"
         )
-    for name, layer in present.items():
+    for name, (_, own) in present.items():
         entry = layers.get(name, LayerStatistics(""))
-        for side, quantizer in _quantizers(layer).items():
+        for side, quantizer in own.samplers().items():
             if isinstance(quantizer, StatisticsQuantizer):
                 quantizer.adopt(entry.sides()[side])
                 quantizer.sampled = bool(entry.sides()[side])
 
 
-def _quantizers(layer: nn.Layer) -> dict[str, BaseQuantizer]:
-    """The quantizers that sample this layer, by side."""
-    config = getattr(layer, "_quant_config", None)
-    if config is None:
-        return {}
-    found = {"input": (config.enable_in_act_quantizer, config.in_act_quantizer)}
-    found["output"] = (config.enable_out_act_quantizer, config.out_act_quantizer)
-    return {side: quantizer for side, (is_enabled, quantizer) in found.items() if is_enabled}
-
-
-def _problems(name: str, entry: LayerStatistics, layer: nn.Layer | None, same_settings: bool) -> Iterable[str]:
+def _problems(name: str, entry: LayerStatistics, found: tuple[nn.Layer, LayerState] | None, same_settings: bool) -> Iterable[str]:
     where = f"layer '{name}'"
-    if layer is None or type(layer).__name__ != entry.class_name:
-        found = "not observed" if layer is None else f"a {type(layer).__name__}"
-        yield f"{where} is a {entry.class_name} in the calibration, {found} in the model"
+    if found is None or type(found[0]).__name__ != entry.class_name:
+        what = "not observed" if found is None else f"a {type(found[0]).__name__}"
+        yield f"{where} is a {entry.class_name} in the calibration, {what} in the model"
         return
-    quantizers = _quantizers(layer)
+    quantizers = found[1].samplers()
     for side, tensors in entry.sides().items():
         quantizer = quantizers.get(side)
         if not tensors:

@@ -42,7 +42,7 @@ class Checkpoint:
         self.model = model
         self.path = path
         self.finished: Calibration | None = None
-        self._observation, self._hook = check_calibrating(model)
+        self._seen, self._hook = check_calibrating(model)
         self._stored: Contents | None = None
         self._expected: tuple[str, ...] = ()
         self._done: list[str] = []
@@ -53,7 +53,7 @@ class Checkpoint:
         remove_leftovers(path)
         if os.path.lexists(path):
             self._read(max_batches)
-        if self.finished is None and self._observation.batches:
+        if self.finished is None and self._seen.batches:
             raise CalibrationError("resume needs a model that has seen no data yet; prepare the float model again with quantize")
 
     def __enter__(self) -> Checkpoint:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from paddle import nn
@@ -12,6 +12,7 @@ from quantizers.errors import TraceError
 
 from ..config.config import PTQConfig
 from ..config.keys import Changes
+from ..config.scheme import LayerScheme
 from ..graph.dataflow import Graph
 from ..graph.tracing import trace
 from ..layers.gridded import grids_of, make_gridded
@@ -22,13 +23,10 @@ from ..registry import PTQRegistry
 from ..sites import CALL_INPUT
 from ..util.messages import warn
 from .attachment import configure
-from .hooks import SummaryCache, batch_hook_of, remove_hooks
-from .observation import Observation
+from .hooks import remove_hooks
+from .state import LayerState, State
 
 __all__ = ["Preparation"]
-
-# Their results must be on a grid for ONNX Runtime to compute them in int8; for transposed ones it has no int8 kernel, and others need none.
-CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 
 
 class Preparation:
@@ -44,105 +42,115 @@ class Preparation:
         self.fuse = fuse
         self.activated: set[str] = set()
         self.folded: list[tuple[str, str]] = []
+        self._graph: Graph | None = None
 
-    def fuse_by_name(self, model: nn.Layer, fuse_list: Sequence[Sequence[str]], specs: Sequence[Any] | None) -> None:
-        """Folds what the list names at once; it is held against the dataflow now where the inputs are known, else later."""
-        graph = None
-        if specs is not None:
-            with contextlib.suppress(TraceError):  # the trace that follows warns of it
-                graph = trace(model, specs)
-        self.activated, self.folded = fuse_named(model, fuse_list, graph)
-        self.fuse = False
+    def look(self, model: nn.Layer, specs: Sequence[Any]) -> None:
+        """Traces the model before anything is changed, so that what cannot be done is refused in time; raises as a call does."""
+        self._graph, _ = self._trace(model, specs, {})
 
-    def __call__(self, model: nn.Layer, observation: Observation, specs: Sequence[Any] | None = None) -> None:
-        """Traces and folds; without ``specs``, in the first batch, places the grids too.
+    def fuse_by_name(self, model: nn.Layer, fuse_list: Sequence[Sequence[str]]) -> None:
+        """Folds what the list names at once; it is held against the dataflow now where that is known, else later."""
+        self.activated, self.folded = fuse_named(model, fuse_list, self._graph)
+        self.fuse, self._graph = False, None
+
+    def __call__(self, model: nn.Layer, state: State) -> None:
+        """In the first batch: traces, folds and places the grids.
 
         Raises:
             TraceError: the model cannot be traced, and folding or the placement needs it.
             FuseError: what was folded by name should not have been.
         """
-        args, kwargs = (tuple(specs), {}) if specs is not None else observation.input_spec or ((), {})
-        try:
-            graph = observation.graph = trace(model, args, kwargs)
-        except TraceError as error:
-            self._refuse(error)
-            observation.untraced = str(error)
-            warn(f"{error}. Without it the engine cannot know which outputs feed an activation")
+        args, kwargs = state.seen.input_spec or ((), {})
+        self.trace_and_fold(model, state, args, kwargs)
+        self.place(model, state)
+
+    def trace_and_fold(self, model: nn.Layer, state: State, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """The first half of a call, for which no layer needs to be configured."""
+        traced = state.traced
+        traced.graph, traced.untraced = (self._graph, "") if self._graph is not None else self._trace(model, args, kwargs)
+        self._graph = None
+        if traced.graph is None:
+            warn(f"{traced.untraced}. Without it the engine cannot know which outputs feed an activation")
         else:
-            check_folded(self.folded, graph)
+            check_folded(self.folded, traced.graph)
             if self.fuse:
-                self.folded = fuse_traced(model, graph, remove_hooks)
-                norms = [norm for _, norm in self.folded]
-                self.activated.difference_update(norms)
-                if norms and self.config.placement == "full":
-                    observation.graph = trace(model, args, kwargs)
-        observation.folded = [norm for _, norm in self.folded]
-        if specs is None:
-            self.place(model, observation)
+                self._fold(model, state, traced.graph, args, kwargs)
+        traced.folded = [norm for _, norm in self.folded]
 
-    def _refuse(self, error: TraceError) -> None:
-        """A model without a graph is refused where the graph is indispensable."""
-        if self.config.placement == "full":
-            raise TraceError(f"{error}; placement 'full' needs the trace: use placement='compute'") from error
-        if self.fuse:
-            raise TraceError(f"{error}; pass fuse_list, or fuse=False") from error
+    def _fold(self, model: nn.Layer, state: State, graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.folded = fuse_traced(model, graph, remove_hooks)
+        norms = [norm for _, norm in self.folded]
+        self.activated.difference_update(norms)
+        for norm in norms:
+            state.layers.pop(norm, None)
+        if norms and self.config.placement == "full":
+            state.traced.graph = trace(model, args, kwargs)
 
-    def place(self, model: nn.Layer, observation: Observation) -> None:
-        """Turns sampling off for outputs that feed an activation, and tells quantizers what is never negative."""
-        graph: Graph | None = observation.graph
-        for name, layer in model.named_sublayers(include_self=True):
-            config = getattr(layer, "_quant_config", None)
-            if config is None:
-                continue
-            if name in self.activated or (graph is not None and graph.is_followed_by_activation(name)):
-                config.enable_out_act_quantizer = False
-            if graph is not None:
-                config.in_act_quantizer.nonnegative = graph.has_nonnegative_input(name)
-            if PTQRegistry.layer_info(layer).nonnegative:
-                config.out_act_quantizer.nonnegative = True
-        placement = Placement() if graph is None else self._plan(model, graph)
-        placement, changes = place_overrides(model, self.config.overrides, placement)
-        if graph is not None and placement.sites:
-            self._place_grids(model, observation, graph, placement, changes)
-
-    def _plan(self, model: nn.Layer, graph: Graph) -> Placement:
-        is_fixed = not any(op.has_blocks for op in graph.ops)
-        if self.config.placement == "compute" and (not is_fixed or "forward" in vars(model)):
-            return Placement()  # layers that are called several times get one range, see `conversion`
-        if not is_fixed:
+    def _trace(self, model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Graph | None, str]:
+        """The graph, or why there is none; refused where the graph, or fixed places in it, are indispensable."""
+        try:
+            graph = trace(model, args, kwargs)
+        except TraceError as error:
+            if self.config.placement == "full":
+                raise TraceError(f"{error}; placement 'full' needs the trace: use placement='compute'") from error
+            if self.fuse:
+                raise TraceError(f"{error}; pass fuse_list, or fuse=False") from error
+            return None, str(error)
+        if self.config.placement == "full" and any(op.has_blocks for op in graph.ops):
             raise TraceError(
                 f"{type(model).__name__} branches or loops on data, so its operations have no fixed places; use placement='compute'"
             )
-        compute = _compute_layers(model)
+        return graph, ""
+
+    def place(self, model: nn.Layer, state: State) -> None:
+        """Turns sampling off for outputs that feed an activation, and tells quantizers what is never negative."""
+        graph = state.traced.graph
+        layers = dict(model.named_sublayers(include_self=True))
+        for name, own in state.layers.items():
+            if name in self.activated or (graph is not None and graph.is_followed_by_activation(name)):
+                own.scheme = replace(own.scheme, output=None)
+            if graph is not None:
+                own.in_act_quantizer.nonnegative = graph.has_nonnegative_input(name)
+            if name in layers and PTQRegistry.layer_info(layers[name]).nonnegative:
+                own.out_act_quantizer.nonnegative = True
+        placement = Placement() if graph is None else self._plan(model, state, graph)
+        placement, changes = place_overrides(model, self.config.overrides, placement)
+        if graph is not None and placement.sites:
+            self._place_grids(model, state, graph, placement, changes)
+
+    def _plan(self, model: nn.Layer, state: State, graph: Graph) -> Placement:
+        compute = _compute_layers(model, state)
         if self.config.placement == "compute":
+            if any(op.has_blocks for op in graph.ops) or "forward" in vars(model):
+                return Placement()  # layers that are called several times get one range, see `ptq.convert`
             return place_calls(graph, compute)
-        convolutions = [name for name, layer in compute.items() if isinstance(layer, CONVOLUTIONS)]
-        return place_full(graph, compute, convolutions)
+        placement = place_full(graph, compute)
+        if placement.unseen:
+            warn(
+                f"{', '.join(placement.unseen)}: called through something that cannot be followed, so what it computes gets no grid; "
+                "call it by a name of a module, such as paddle.matmul"
+            )
+        return placement
 
-    def _place_grids(
-        self, model: nn.Layer, observation: Observation, graph: Graph, placement: Placement, changes: Mapping[str, Changes]
-    ) -> None:
-        hook = batch_hook_of(model)
-        compute = _compute_layers(model)
+    def _place_grids(self, model: nn.Layer, state: State, graph: Graph, placement: Placement, changes: Mapping[str, Changes]) -> None:
         make_gridded(model, placement.sites)
+        names = {id(layer): name for name, layer in model.named_sublayers()}
         for site, grid in grids_of(model).items():
-            changed = self.config.overridden(changes[site])
-            config = configure(grid, site, changed, observation, SummaryCache() if hook is None else hook.cache)
-            config.enable_in_act_quantizer = True
-            config.enable_out_act_quantizer = False
-            config.in_act_quantizer.name = _place(site)
-            config.in_act_quantizer.nonnegative = graph.is_nonnegative(placement.sites[site])
-            config.in_act_quantizer.useful_range = placement.useful.get(site)
+            scheme = self.config.scheme(changes[site])
+            own = LayerState(names[id(grid)], LayerScheme(input=scheme.input), scheme, changes[site], site)
+            configure(grid, own, state, _place(site))
+            own.in_act_quantizer.nonnegative = graph.is_nonnegative(placement.sites[site])
+            own.in_act_quantizer.useful_range = placement.useful.get(site)
         for name, sites in placement.inputs.items():
-            compute[name]._quant_config.input_sites = sites
+            state.layers[name].input_sites = sites
 
 
-def _compute_layers(model: nn.Layer) -> dict[str, nn.Layer]:
+def _compute_layers(model: nn.Layer, state: State) -> dict[str, nn.Layer]:
     """The layers that `convert` will swap, by name."""
     return {
         name: layer
         for name, layer in model.named_sublayers(include_self=True)
-        if PTQRegistry.is_simulated_quant_layer(layer) and isinstance(getattr(layer, "_quant_config", None), PTQConfig)
+        if PTQRegistry.is_simulated_quant_layer(layer) and name in state.layers
     }
 
 

@@ -14,6 +14,7 @@ from ..util.json_file import read_json, write_json
 from .keys import Overrides, check_overrides
 from .override_list import overrides_from_list, overrides_to_list
 from .overrides import QuantOverride, check_activation_quantizer, check_quantizer, quantizer_of, settings_of
+from .scheme import LayerScheme, TensorScheme
 
 __all__ = ["PLACEMENTS", "PTQConfig", "check_quantizer", "default_ptq_config"]
 
@@ -24,7 +25,7 @@ SETTINGS = ("placement", "activation_quantizer", "weight_quantizer", "overrides"
 
 
 class PTQConfig:
-    """Quantizers and settings, copied to every layer that `ImperativePTQ.quantize` prepares.
+    """What the user asked for: quantizers and settings, from which every layer that `ImperativePTQ.quantize` prepares gets its scheme.
 
     Args:
         activation_quantizer: any `BaseQuantizer` instance; ``KLQuantizer()`` when ``None``.
@@ -38,12 +39,8 @@ class PTQConfig:
             in the first batch where it may name an activation.
 
     Attributes:
-        in_act_quantizer, out_act_quantizer, wt_quantizer: this layer's own quantizers.
-        enable_in_act_quantizer: whether the layer's input is sampled (compute layers).
-        enable_out_act_quantizer: whether the layer's output is sampled.
-        changes: the overrides that were applied to this layer's own config, in order.
-        input_sites: with placement ``full``, the sites whose grids the layer's input lies on; empty when it has a grid of its own.
-        quant_hook_handle: handle of the calibration hook, ``None`` when no hook is attached.
+        in_act_quantizer, out_act_quantizer, wt_quantizer: copies of the quantizers, which never see data; what a layer got of its own is
+            read in ``layer._quant_config`` (`ptq.calibration.state.LayerState`).
 
     Two configs are equal when what they were made with is.
 
@@ -70,28 +67,17 @@ class PTQConfig:
         self.wt_quantizer = copy.deepcopy(weight_quantizer)
         self.placement = placement
         self.overrides = check_overrides(overrides)
-        self.changes: tuple[QuantOverride, ...] = ()
-        self.enable_in_act_quantizer = False
-        self.enable_out_act_quantizer = False
-        self.input_sites: list[str] = []
-        self.quant_hook_handle: Any = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "quant_hook_handle": None}  # a copy's handle would remove the hook of the original
-
-    def overridden(self, changes: Iterable[QuantOverride]) -> PTQConfig:
-        """A copy for one layer or activation: the changes applied in order, and no overrides left.
+    def scheme(self, changes: Iterable[QuantOverride] = ()) -> LayerScheme:
+        """The scheme of one layer or activation, the changes applied in order: all that may be quantized of it.
 
         Raises:
             ConfigError: a weight's rule has no form of the granularity that is asked for.
         """
-        own = copy.deepcopy(self)
-        own.overrides, own.changes = {}, tuple(changes)
-        for change in own.changes:
-            own.in_act_quantizer = change.activation(own.in_act_quantizer)
-            own.out_act_quantizer = change.activation(own.out_act_quantizer)
-            own.wt_quantizer = change.weight(own.wt_quantizer)
-        return own
+        inward, outward, weight = (copy.deepcopy(rule) for rule in (self.in_act_quantizer, self.out_act_quantizer, self.wt_quantizer))
+        for change in changes:
+            inward, outward, weight = change.activation(inward), change.activation(outward), change.weight(weight)
+        return LayerScheme(TensorScheme(weight), TensorScheme(inward), TensorScheme(outward))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values of which `from_dict` makes an equal config.

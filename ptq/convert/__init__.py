@@ -1,1 +1,1 @@
-"""From a calibrated model to a quantized one."""
+"""From a calibrated model to a quantized one: plan, weights, twins, apply."""

@@ -18,34 +18,49 @@ from paddle import nn
 
 from quantizers import AutoQuantizer, QParams
 
-from ..calibration.observation import Observation, restore
+from ..calibration.seen import Seen
 from ..layers import GridInput, fake_quantize
 from ..registry import input_argument
 from ..util.messages import warn
 from ..util.modes import eval_mode
+from .plan import Plan
 
-__all__ = ["RangeChoice"]
+__all__ = ["choose_ranges"]
 
 MARGIN = 0.5  # dB
 PROBES = 1024  # elements of each sample's layer output that are compared
 
 
-class RangeChoice:
-    """The choice for one model: `measure` on the calibrated float model, then `select` on the converted one.
+def choose_ranges(model: nn.Layer, trial: nn.Layer, seen: Seen, plan: Plan, twins: Mapping[str, GridInput]) -> None:
+    """Sets the grids of the twins, and the choice of their quantizers, where a rule leaves one.
 
     Args:
-        quantizers: the `AutoQuantizer` of each layer's input, by the layer's name; each has seen data.
-        observation: holds the retained samples.
-        on_grids: compute layers whose inputs lie on the grids of other layers, with the names of these: their outputs, not those of
-            the grids, tell which candidate is best.
+        model: the calibrated float model, which is left as it is.
+        trial: the converted model that the choices are tried in; it holds ``twins``.
+        seen: has the retained samples.
+        plan: names the layers; for those whose input lies on grids, their outputs, not those of the grids, tell which candidate is best.
+        twins: by the layer's name.
     """
+    quantizers = {
+        name: rule
+        for name in plan.layers
+        if isinstance(rule := plan.states[name].in_act_quantizer, AutoQuantizer)
+        and plan.states[name].scheme.input is not None
+        and name not in plan.on_grids
+    }
+    if quantizers:
+        choice = RangeChoice(quantizers, seen, plan.on_grids)
+        choice.measure(model)
+        choice.select(trial, twins)
 
-    def __init__(
-        self, quantizers: Mapping[str, AutoQuantizer], observation: Observation | None, on_grids: Mapping[str, list[str]] | None = None
-    ) -> None:
+
+class RangeChoice:
+    """The choice for one model: `measure` on the calibrated float model, then `select` on the converted one."""
+
+    def __init__(self, quantizers: Mapping[str, AutoQuantizer], seen: Seen, on_grids: Mapping[str, list[str]]) -> None:
         self.quantizers = quantizers
-        self.observation = observation
-        self.on_grids = dict(on_grids or {})
+        self.seen = seen
+        self.on_grids = dict(on_grids)
         self.grids = {name: quantizer.candidate_grids() for name, quantizer in quantizers.items()}
         self.errors: dict[str, np.ndarray] = {}
         judged = {grid for grids in self.on_grids.values() for grid in grids}
@@ -54,7 +69,7 @@ class RangeChoice:
 
     def measure(self, model: nn.Layer) -> None:
         """Runs the samples through the float model: each layer's output, and its error with each candidate."""
-        if self.observation is None or not self.observation.samples:
+        if not self.seen.samples:
             warn("no calibration samples are retained, so each tensor's range is chosen by the error on its own histogram")
             return
         for name in self.grids:
@@ -104,13 +119,10 @@ class RangeChoice:
         return float(np.mean([10 * np.log10((signal + tiny) / (noise + tiny)) for signal, noise in power.values()]))
 
     def _run(self, model: nn.Layer, hook: Callable[..., None]) -> None:
-        observation = self.observation
-        if observation is None:
-            return
         layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name in self.judges}
-        with paddle.no_grad(), eval_mode(model), observation.paused(), _hooks(layers, hook):
-            for sample, spec in zip(observation.samples, observation.sample_specs, strict=False):
-                args, kwargs = restore(sample, spec)
+        with paddle.no_grad(), eval_mode(model), self.seen.paused(), _hooks(layers, hook):
+            for sample in self.seen.samples:
+                args, kwargs = sample.call()
                 model(*args, **kwargs)
 
 

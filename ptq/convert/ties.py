@@ -11,7 +11,7 @@ from ..layers import QuantizedLayer
 from ..registry import PTQRegistry
 from ..util.messages import warn
 
-__all__ = ["settle_float_uses", "tie_weights"]
+__all__ = ["drop_float_uses", "tie_weights", "warn_of_float_uses"]
 
 
 def tie_weights(twins: Mapping[nn.Layer, nn.Layer], names: Mapping[nn.Layer, str]) -> None:
@@ -45,25 +45,35 @@ def tie_weights(twins: Mapping[nn.Layer, nn.Layer], names: Mapping[nn.Layer, str
             twins[layer]._weight_bits = source._weight_bits
 
 
-def settle_float_uses(model: nn.Layer, twins: Mapping[nn.Layer, nn.Layer], names: Mapping[nn.Layer, str]) -> None:
-    """Warns of quantized weights that the converted model also holds as float parameters, where no layer was quantized.
+def warn_of_float_uses(model: nn.Layer, twins: Mapping[nn.Layer, nn.Layer], names: Mapping[nn.Layer, str]) -> None:
+    """Warns of quantized weights that a model with the twins in it also holds as float parameters, where no layer was quantized."""
+    for path, layer, name, owner in _float_uses(model, twins):
+        if not isinstance(layer, RNNBase):
+            place = f"{path}.{name}" if path else name
+            warn(
+                f"'{place}' is the weight of '{names[owner]}', which is quantized, and stays a float parameter beside it: the two "
+                "differ and both are saved; let forward read the layer's own weight to keep them tied"
+            )
 
-    A recurrent layer that runs its cells shows their parameters as its own too, and never reads them: those are dropped.
-    """
+
+def drop_float_uses(model: nn.Layer, twins: Mapping[nn.Layer, nn.Layer]) -> None:
+    """Drops, in place, parameters of quantized cells that a recurrent layer shows as its own too and never reads."""
+    for _, layer, name, _ in _float_uses(model, twins):
+        if isinstance(layer, RNNBase):
+            del layer._parameters[name]
+
+
+def _float_uses(model: nn.Layer, twins: Mapping[nn.Layer, nn.Layer]) -> list[tuple[str, nn.Layer, str, nn.Layer]]:
+    """Path and layer that hold a quantized weight as a float parameter, its name there, and the layer whose weight it is."""
     owners = {
         id(parameter): layer
         for layer, twin in twins.items()
         if isinstance(twin, QuantizedLayer)
         for parameter in PTQRegistry.layer_info(layer).weights_of(layer).values()
     }
-    for path, layer in model.named_sublayers(include_self=True):
-        for name, parameter in list(layer._parameters.items()):
-            owner = owners.get(id(parameter))
-            if owner is not None and isinstance(layer, RNNBase):
-                del layer._parameters[name]
-            elif owner is not None:
-                place = f"{path}.{name}" if path else name
-                warn(
-                    f"'{place}' is the weight of '{names[owner]}', which is quantized, and stays a float parameter beside it: the two "
-                    "differ and both are saved; let forward read the layer's own weight to keep them tied"
-                )
+    return [
+        (path, layer, name, owners[id(parameter)])
+        for path, layer in model.named_sublayers(include_self=True)
+        for name, parameter in layer._parameters.items()
+        if id(parameter) in owners
+    ]

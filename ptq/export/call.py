@@ -13,12 +13,14 @@ from paddle.static import InputSpec
 
 from quantizers.errors import ConfigError, ExportError, ModelError
 
-from ..calibration.hooks import is_calibrating, observation_of
-from ..calibration.observation import Observation, restore
+from ..calibration.hooks import is_calibrating
+from ..calibration.seen import Seen, restore
+from ..calibration.state import state_of
 from ..util.messages import last_line
-from .check import largest_difference
+from ..util.nests import map_nest
+from .check import tensors_apart
 
-__all__ = ["answer_of", "call_of", "output_positions", "tensors_of"]
+__all__ = ["answer_of", "call_of", "output_positions", "sample_note", "tensors_of"]
 
 
 def tensors_of(nest: Any) -> list[paddle.Tensor]:
@@ -54,8 +56,8 @@ def call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any
         raise ModelError(f"{type(model).__name__} is still being calibrated: pass what ImperativePTQ.convert returns")
     if input_spec is not None and not isinstance(input_spec, (list, tuple)):
         raise ConfigError(f"input_spec must be a list of InputSpecs or tensors, got {input_spec!r}")
-    observation = observation_of(model)
-    calibrated = _calibrated_call(model, observation) if observation is not None else None
+    state = state_of(model)
+    calibrated = None if state is None else _calibrated_call(model, state.seen)
     if input_spec is None:
         if calibrated is None:
             raise ConfigError("input_spec is needed: the model saw no calibration batch that would tell its input shapes")
@@ -66,17 +68,25 @@ def call_of(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[list[Any
     specs = list(input_spec)
     if calibrated is not None and _fits(specs, calibrated[1]):
         return specs, calibrated[1]
-    return specs, _examples(specs)
+    return specs, map_nest(_example, specs)
 
 
-def _calibrated_call(model: nn.Layer, observation: Observation) -> tuple[list[Any], list[Any]] | None:
-    if observation.input_spec is None:
+def sample_note(model: nn.Layer) -> str:
+    """What a check of the model could not look at, for the report; empty where it had a calibration batch."""
+    state = state_of(model)
+    if state is None or state.converted is None or state.seen.samples:
+        return ""
+    return "answers to calibration data were not compared, since no sample of it is kept (any more); random inputs were"
+
+
+def _calibrated_call(model: nn.Layer, seen: Seen) -> tuple[list[Any], list[Any]] | None:
+    if seen.input_spec is None:
         return None
-    specs = _positional(model, *observation.input_spec)
-    if observation.first_batch is None:  # the statistics came from a file, which tells shapes but holds no data
-        return specs, _examples(specs)
-    arrays = _positional(model, *observation.first_batch)
-    return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
+    specs = _positional(model, *seen.input_spec)
+    if not seen.samples:  # the statistics came from a file, which tells shapes but holds no data, or the samples were released
+        return specs, map_nest(_example, specs)
+    arrays = _positional(model, *seen.samples[0].arrays)
+    return specs, [map_nest(restore, spec, array) for array, spec in zip(arrays, specs, strict=True)]
 
 
 def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -106,15 +116,6 @@ def _fits(specs: Sequence[Any], arguments: Sequence[Any]) -> bool:
         )
         for spec, tensor in zip(flat_specs, flat_arguments, strict=True)
     )
-
-
-def _examples(nest: Any) -> Any:
-    """`_example` of every spec in tuples, lists and dicts."""
-    if isinstance(nest, dict):
-        return {key: _examples(item) for key, item in nest.items()}
-    if type(nest) in (list, tuple):
-        return type(nest)(map(_examples, nest))
-    return _example(nest)
 
 
 def _example(spec: Any) -> Any:
@@ -152,7 +153,7 @@ def output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddle
 def _output_position(item: Any, outputs: Sequence[paddle.Tensor]) -> int:
     """Position of one output, given by its number or as what the model answers to the first calibration batch."""
     if isinstance(item, paddle.Tensor):
-        found = [i for i, output in enumerate(outputs) if output.shape == item.shape and largest_difference(item, output) < 1e-3]
+        found = [i for i, output in enumerate(outputs) if output.shape == item.shape and tensors_apart(item, output) < 1e-3]
     else:
         is_number = isinstance(item, (int, np.integer)) and not isinstance(item, bool)
         found = [int(item)] if is_number and 0 <= item < len(outputs) else []

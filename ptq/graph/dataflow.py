@@ -9,38 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["CallSite", "Graph", "Op"]
+from .operators import Keeps, Operator, operator_of, plain_name
 
-ACTIVATION_OPS = frozenset(
-    f"pd_op.{name}{inplace}"
-    for name in ("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "swish", "silu", "gelu", "sigmoid", "tanh", "elu")
-    for inplace in ("", "_")
-)
-NONNEGATIVE_OPS = frozenset(
-    f"pd_op.{name}{inplace}"
-    for name in ("relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "abs", "square", "exp")
-    for inplace in ("", "_")
-)
-# Operations that only move or select values: what feeds them is what comes out, in another order or shape.
-MOVING_OPS = frozenset(
-    f"pd_op.{name}{inplace}"
-    for name in (
-        "dropout",
-        "reshape",
-        "transpose",
-        "flatten",
-        "squeeze",
-        "unsqueeze",
-        "slice",
-        "split",
-        "assign",
-        "concat",
-        "pool2d",
-        "pad",
-        "pad3d",
-    )
-    for inplace in ("", "_")
-) | {"builtin.combine", "builtin.split", "builtin.slice", "pd_op.split_with_num", "pd_op.max_pool2d_with_index", "pd_op.mean"}
+__all__ = ["CallSite", "Graph", "Op"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +36,16 @@ class Op:
     parameter: str = ""
     equation: str = ""
     scope: str = ""
+
+    @property
+    def plain_name(self) -> str:
+        """Its name in the table of operators: ``add`` for ``pd_op.add_``."""
+        return plain_name(self.name)
+
+    @property
+    def facts(self) -> Operator:
+        """What the table of operators knows of it."""
+        return operator_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -149,23 +130,21 @@ class Graph:
 
     def _feeds_activation(self, value: int) -> bool:
         consumers = self.consumers(value)
-        return value not in self.outputs and bool(consumers) and all(op.name in ACTIVATION_OPS for op in consumers)
+        return value not in self.outputs and bool(consumers) and all(op.facts.activation for op in consumers)
 
     def is_nonnegative(self, value: int) -> bool:
         """Whether ``value`` cannot be negative, by the operations that compute it."""
         op = self.producer(value)
         if op is None or (op.constant is not None and op.constant < 0):
             return False
-        if any(reader.name.endswith("_") and reader.name not in NONNEGATIVE_OPS for reader in self.consumers(value)):
+        if any(reader.name.endswith("_") and not reader.facts.nonnegative for reader in self.consumers(value)):
             return False  # changed in place: whoever reads the value may see something else
-        if op.name in NONNEGATIVE_OPS or op.name == "pd_op.full":
+        if op.facts.nonnegative or op.name == "pd_op.full":
             return True
-        if op.name in MOVING_OPS and op.inputs:
-            sources = op.inputs if op.name in ("builtin.combine", "pd_op.pad") else op.inputs[:1]
-            return all(self.is_nonnegative(source) for source in sources)
-        if op.name in ("pd_op.add", "pd_op.add_", "pd_op.multiply", "pd_op.multiply_"):
-            return all(self.is_nonnegative(source) for source in op.inputs)
-        return False
+        if op.facts.keeps_nonnegative is Keeps.NOTHING or not op.inputs:
+            return False
+        sources = op.inputs if op.facts.keeps_nonnegative is Keeps.ALL else op.inputs[:1]
+        return all(self.is_nonnegative(source) for source in sources)
 
     def has_nonnegative_input(self, layer: str) -> bool:
         """Whether the first input of the layer is never negative, at every call site."""

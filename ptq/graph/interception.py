@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Number
 from typing import Any, Protocol
 
@@ -22,42 +21,19 @@ from paddle import _C_ops, nn
 
 from ..registry import PTQRegistry
 from ..util.modes import untraced
+from .bindings import Modules, bindings_of_model
+from .operators import OPERATORS, names_of
 
 __all__ = ["OPERATIONS", "Watcher", "intercept"]
 
-ACTIVATIONS = (
-    *("relu", "relu6", "leaky_relu", "prelu", "hardswish", "hardsigmoid", "sigmoid", "swish", "silu", "gelu", "tanh", "elu"),
-    *("mish", "softplus", "softmax", "hardtanh", "clip"),
-)
-INTERPOLATIONS = ("nearest_interp", "bilinear_interp", "bicubic_interp", "linear_interp", "trilinear_interp")
-CONVOLUTIONS = ("conv2d", "conv3d", "depthwise_conv2d", "conv2d_transpose", "conv3d_transpose", "depthwise_conv2d_transpose")
-ARITHMETIC = (
-    *("add", "subtract", "multiply", "divide", "scale", "pow", "maximum", "minimum", "matmul", "bmm", "concat", "stack"),
-    *("abs", "square", "exp", "sqrt", "rsqrt"),
-)
-REDUCTIONS = ("pool2d", "pool3d", "mean")
-NORMALIZATIONS = ("layer_norm", "group_norm", "instance_norm")
-OPERATIONS = (*ARITHMETIC, *ACTIVATIONS, *INTERPOLATIONS, *CONVOLUTIONS, *REDUCTIONS, *NORMALIZATIONS)
-
+OPERATIONS = names_of(lambda operator: operator.is_seen)
 # Operators of a tensor or traced value; in eager mode they never pass through `_C_ops`.
-OPERATORS = {
-    "__add__": "add",
-    "__radd__": "add",
-    "__sub__": "subtract",
-    "__rsub__": "subtract",
-    "__mul__": "multiply",
-    "__rmul__": "multiply",
-    "__truediv__": "divide",
-    "__rtruediv__": "divide",
-    "__pow__": "pow",
-    "__matmul__": "matmul",
-}
-NUMERIC = {"add": "scale", "subtract": "scale", "multiply": "scale", "divide": "scale"}  # what Paddle makes of these with a number
+SYMBOLS = {symbol: name for name, operator in OPERATORS.items() for symbol in operator.symbols}
 
 _running = threading.local()
 _lock = threading.Lock()
 _users = 0
-_originals: list[tuple[Any, str, Any]] = []
+_originals: list[Callable[[], None]] = []  # each puts one entry point back
 
 
 class Watcher(Protocol):
@@ -81,7 +57,7 @@ def intercept(model: nn.Layer, watcher: Watcher) -> Iterator[None]:
     Entered again within, for a model inside this one, the inner watcher is told alone.
     """
     outer = getattr(_running, "run", None)
-    with _patched():
+    with _patched(model):
         _running.run = _Run(model, watcher)
         try:
             yield
@@ -156,51 +132,70 @@ def _is_floating(value: Any) -> bool:
 
 
 @contextlib.contextmanager
-def _patched() -> Iterator[None]:
+def _patched(model: nn.Layer) -> Iterator[None]:
     """Paddle's entry points lead through here while any thread intercepts; other threads pass straight on."""
     global _users
     with _lock:
-        if _users == 0:
-            _patch()
+        try:
+            _patch(model)
+        except BaseException:
+            _take_back()
+            raise
         _users += 1
     try:
         yield
     finally:
         with _lock:
             _users -= 1
-            if _users == 0:
-                while _originals:
-                    owner, name, original = _originals.pop()
-                    setattr(owner, name, original)
+            _take_back()
 
 
-def _patch() -> None:
-    for owner, name, wrap in _entry_points():
-        original = vars(owner)[name]
-        _originals.append((owner, name, original))
-        setattr(owner, name, wrap(original))
+def _patch(model: nn.Layer) -> None:
+    if _users == 0:
+        for owner, name, wrap in _entry_points():
+            original = vars(owner)[name]
+            setattr(owner, name, wrap(original))
+            _originals.append(functools.partial(setattr, owner, name, original))
+    operations = _operations()
+    own, is_new = bindings_of_model(model, operations)
+    for binding in (*_modules().bindings(is_new), *own):
+        if binding.is_held():
+            binding.put(_operation(operations[id(binding.function)], binding.function))
+            _originals.append(functools.partial(binding.put, binding.function))
+
+
+def _take_back() -> None:
+    while _users == 0 and _originals:
+        _originals.pop()()
+
+
+@functools.cache
+def _operations() -> Mapping[int, str]:
+    """The functions that compute an operation, by their ids, with the operation's name."""
+    functions = {id(vars(_C_ops)[operation]): operation for operation in OPERATIONS if operation in vars(_C_ops)}
+    return {**functions, id(paddle.where): "where"}  # while tracing, it is made of additions that eager mode does without
+
+
+@functools.cache
+def _modules() -> Modules:
+    """All modules: some of Paddle's, and users', bind an operation under a name of their own (``paddle.multiply``)."""
+    return Modules(_operations())
 
 
 @functools.cache
 def _entry_points() -> tuple[tuple[Any, str, Callable[..., Any]], ...]:
-    """Where Paddle's own code looks operations up: owner, attribute, and what wraps the original found there.
-
-    Some of Paddle's modules bind an operation under a name of their own (``paddle.multiply``), so all of them are searched.
-    """
-    operations = {id(vars(_C_ops)[operation]): operation for operation in OPERATIONS if operation in vars(_C_ops)}
-    operations[id(paddle.where)] = "where"  # while tracing, it is made of additions that eager mode does without
-    modules = [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "paddle"]
+    """Where Paddle's own classes look operations up: owner, attribute, and what wraps the original found there."""
     found: dict[tuple[int, str], tuple[Any, str, Callable[..., Any]]] = {}
-    for owner in (*modules, paddle.Tensor, paddle.pir.Value):
-        for name, value in list(vars(owner).items()):
-            if id(value) in operations:
-                found[id(owner), name] = (owner, name, functools.partial(_operation, operations[id(value)]))
     for owner in (paddle.Tensor, paddle.pir.Value):
-        for name, operation in OPERATORS.items():
+        for name, value in list(vars(owner).items()):
+            if id(value) in _operations():
+                found[id(owner), name] = (owner, name, functools.partial(_operation, _operations()[id(value)]))
+        for name, operation in SYMBOLS.items():
             found[id(owner), name] = (owner, name, functools.partial(_operator, operation))
     return (*found.values(), (nn.Layer, "__call__", _layer_call))
 
 
+@functools.cache  # made once, and not in every forward
 def _operation(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
     @untraced
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -210,18 +205,22 @@ def _operation(operation: str, original: Callable[..., Any]) -> Callable[..., An
     return call
 
 
+@functools.cache
 def _operator(operation: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    with_number = OPERATORS[operation].with_number or operation
+
     @untraced
     def call(tensor: Any, other: Any) -> Any:
         run = getattr(_running, "run", None)
         if run is None:
             return original(tensor, other)
-        name = NUMERIC.get(operation, operation) if isinstance(other, Number) else operation
+        name = with_number if isinstance(other, Number) else operation
         return run.call_operation(name, original, (tensor, other), {})
 
     return call
 
 
+@functools.cache
 def _layer_call(original: Callable[..., Any]) -> Callable[..., Any]:
     def __call__(layer: nn.Layer, *args: Any, **kwargs: Any) -> Any:  # noqa: N807 - takes the place of Paddle's own
         run = getattr(_running, "run", None)

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import paddle
 from paddle import nn
+from paddle.static import InputSpec
 
 from quantizers.errors import TraceError
 
 from ..registry import PTQRegistry
 from ..util.messages import last_line
 from ..util.modes import eval_mode, untraced
+from ..util.nests import leaves, map_nest
+from ..util.tracer import TRACER
 from .dataflow import CallSite, Graph, Op
 from .interception import intercept
+from .markers import without_markers
+from .operators import Moves, operator_of
 
 __all__ = ["trace"]
 
 # Activations of nn.BatchNorm(act=...) that need an argument which Paddle's tracer does not give: it reads past the end and crashes.
 FATAL_ACTIVATIONS = ("elu", "leaky_relu")
-# Operations whose results hold elements of their first input and nothing else, whatever their attributes.
-MOVES = frozenset(
-    f"pd_op.{name}{inplace}"
-    for name in (
-        *("reshape", "transpose", "flatten", "squeeze", "unsqueeze", "slice", "strided_slice", "split", "split_with_num", "assign"),
-        *("expand", "tile", "gather", "gather_nd", "index_select", "flip", "roll", "unbind", "pixel_shuffle", "channel_shuffle"),
-        *("nearest_interp", "max_pool2d_with_index", "max_pool3d_with_index", "share_data", "view_shape"),
-    )
-    for inplace in ("", "_")
-) | {"builtin.split", "builtin.slice"}
 
 
 class _Traced(nn.Layer):  # type: ignore[misc]
@@ -114,7 +110,7 @@ class _Recorder:
 
 
 def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Graph:
-    """Traces the model in eval mode and returns its dataflow; the model is left as it was.
+    """Traces the model in eval mode and returns its dataflow; the model is left as it was.  Other threads wait.
 
     Args:
         model: the model, in dynamic mode.
@@ -128,8 +124,9 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
         raise TraceError(
             f"{', '.join(fatal)}: Paddle's tracer ends the process on a batch norm with act={' or '.join(FATAL_ACTIVATIONS)!r}"
         )
+    model = without_markers(model)
     recorder = _Recorder()
-    with eval_mode(model), recorder.hooks(model), intercept(model, recorder):
+    with TRACER, eval_mode(model), recorder.hooks(model), intercept(model, recorder):
         traced = _Traced(model)  # the static function holds it weakly: keep it alive while the program is built
         try:
             function = paddle.jit.to_static(traced.forward, input_spec=[list(args), dict(kwargs or {})], full_graph=True)
@@ -139,7 +136,16 @@ def trace(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any] | None
                 f"{type(model).__name__} cannot be traced into a program ({type(error).__name__}: {last_line(error)}); "
                 "calibration works without a trace, automatic fusing does not"
             ) from error
-    return _build(program, recorder)
+    return _build(program, recorder, _in_order_of_parameters(model, args, kwargs or {}, _values(program.inputs)))
+
+
+def _in_order_of_parameters(model: nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any], values: list[Any]) -> list[Any]:
+    """The program's inputs, which Paddle sorts by the names they were passed by, as the parameters of ``forward`` are ordered."""
+    numbers = count()
+    numbered = map_nest(lambda leaf: next(numbers) if isinstance(leaf, (InputSpec, paddle.Tensor)) else None, (list(args), dict(kwargs)))
+    bound = inspect.signature(model.forward).bind(*numbered[0], **numbered[1])
+    order = [number for value in bound.arguments.values() for number in leaves(value) if number is not None]
+    return [values[number] for number in order] if len(order) == len(values) else values
 
 
 def _last_value() -> str | None:
@@ -149,10 +155,10 @@ def _last_value() -> str | None:
 
 
 def _values(nest: Any) -> list[Any]:
-    return [item for item in paddle.utils.flatten(nest) if isinstance(item, paddle.pir.Value)]
+    return [item for item in leaves(nest) if isinstance(item, paddle.pir.Value)]
 
 
-def _build(program: Any, recorder: _Recorder) -> Graph:
+def _build(program: Any, recorder: _Recorder, inputs: list[Any]) -> Graph:
     numbers: dict[int, int] = {}
     shapes: dict[int, tuple[int, ...]] = {}
     floating: set[int] = set()
@@ -195,7 +201,7 @@ def _build(program: Any, recorder: _Recorder) -> Graph:
         sites,
         outputs=tuple(number(value) for value in _values(program.outputs)),
         ranks={value: len(shape) for value, shape in shapes.items()},
-        inputs=tuple(number(value) for value in _values(program.inputs)),
+        inputs=tuple(number(value) for value in inputs),
         operations={site: number(value) for site, value in recorder.operations},
         floating=floating,
         shapes=shapes,
@@ -222,26 +228,27 @@ def _constant(op: Any) -> float | None:
 
 
 def _moves(op: Any) -> bool:
-    name = op.name()
-    if name == "pd_op.pad3d":
-        return _constant(op) in (None, 0.0)
-    if name == "pd_op.pad":
-        filling = op.operands_source()[1].get_defining_op()  # the number is an operand
-        return filling.name() == "pd_op.full" and _constant(filling) == 0.0
-    if name in ("pd_op.pool2d", "pd_op.pool3d"):
+    moves = operator_of(op.name()).moves
+    if moves is Moves.WITH_ZEROS:
+        return _filling(op) == 0.0
+    if moves is Moves.BY_MAXIMUM:
         return bool(op.attrs()["pooling_type"] == "max")
-    if name == "pd_op.dropout":
+    if moves is Moves.WHEN_OFF:
         return bool(op.attrs()["is_test"] and op.attrs()["mode"] == "upscale_in_train")
-    return name in MOVES
+    return moves is Moves.ALWAYS
+
+
+def _filling(op: Any) -> float | None:
+    """What an operation puts around its input: zeros, too, where it repeats the input's own elements; ``None`` where that is not known."""
+    if op.name() != "pd_op.pad":
+        return _constant(op) or 0.0
+    filling = op.operands_source()[1].get_defining_op()  # the number is an operand
+    return _constant(filling) if filling.name() == "pd_op.full" else None
 
 
 def _saturates(op: Any) -> tuple[float, float] | None:
-    if op.name() == "pd_op.hardswish":
-        return -3.0, math.inf
-    if op.name() == "pd_op.hardsigmoid" and op.attrs()["slope"] > 0:
-        slope, offset = op.attrs()["slope"], op.attrs()["offset"]
-        return -offset / slope, (1 - offset) / slope
-    return None
+    bounds = operator_of(op.name()).saturates
+    return None if bounds is None else bounds(op.attrs())
 
 
 def _walk(block: Any) -> Iterator[Any]:

@@ -14,6 +14,7 @@ from .conv import QuantizedConv1D, QuantizedConv2D, QuantizedConv3D
 from .conv_transpose import QuantizedConv1DTranspose, QuantizedConv2DTranspose, QuantizedConv3DTranspose
 from .embedding import QuantizedEmbedding
 from .functional import FloatFunctional
+from .integer_weight import IntegerWeight
 from .linear import QuantizedLinear
 from .recurrent import (
     QuantizedGRU,
@@ -29,6 +30,7 @@ __all__ = [
     "ActivationGrid",
     "FloatFunctional",
     "GridInput",
+    "IntegerWeight",
     "QuantizedActivation",
     "QuantizedConv1D",
     "QuantizedConv1DTranspose",

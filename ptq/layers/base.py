@@ -15,6 +15,7 @@ from quantizers import QParams
 from quantizers.errors import ModelError
 
 from ..registry import PTQRegistry
+from .integer_weight import IntegerWeight
 from .subclass import handwritten, new_twin
 
 __all__ = ["GridInput", "QuantizedLayer", "dequantized", "fake_quantize", "in_dtype_of_weight"]
@@ -106,34 +107,25 @@ class QuantizedLayer(GridInput):
     read_from_integers: tuple[str, ...] = ("weight",)
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weight_qparams: QParams) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
         """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared.
 
         Without ``input_qparams`` the input is taken as it comes: it lies on its producer's grid already, or it is no activation.
-        ``weight_qparams`` are the grids of the layer's weights, in the order of `LayerInfo.weights_of`.
+        ``weights`` are the layer's, in the order of `LayerInfo.weights_of`: how they became integers is not the twin's business.
         """
         # not type(layer): that may be a class made for a whole model (see `gridded`), which passes for the layer's own
         twin: QuantizedLayer = new_twin(cls, layer.__class__)
         twin.__dict__.update(_shallow_state(layer))
-        weights = PTQRegistry.layer_info(layer).weights_of(layer)
-        twin._weight_dtype = next(iter(weights.values())).dtype
-        twin._weight_bits = weight_qparams[0].num_bits
-        for (name, weight), qparams in zip(weights.items(), weight_qparams, strict=True):
+        parameters = PTQRegistry.layer_info(layer).weights_of(layer)
+        twin._weight_dtype = next(iter(parameters.values())).dtype
+        twin._weight_bits = weights[0].qparams.num_bits
+        for name, weight in zip(parameters, weights, strict=True):
             del twin._parameters[name]
-            twin._take_weight(name, weight, qparams)
+            twin.register_buffer(f"{name}_quantized", _tensor(weight.integers, str(weight.integers.dtype)))
+            twin.register_buffer(f"{name}_scale", _tensor(weight.scale, "float32"))
         if input_qparams is not None:
             twin.set_input_grid(input_qparams)
         return twin
-
-    def _take_weight(self, name: str, weight: paddle.Tensor, qparams: QParams) -> None:
-        scale = np.asarray(qparams.scale)
-        if qparams.quant_axis is not None:
-            shape = [1] * weight.ndim
-            shape[qparams.quant_axis] = -1
-            scale = scale.reshape(shape)
-        integers = qparams.quantize(weight.astype("float32").numpy())
-        self.register_buffer(f"{name}_quantized", _tensor(integers, str(np.dtype(qparams.storage_dtype))))
-        self.register_buffer(f"{name}_scale", _tensor(scale, "float32"))
 
     def round_bias(self, input_scale: float) -> None:
         """Puts the bias on the grid of the integer sums that it is added to, ``input_scale * weight_scale``, as int8 runtimes do.

@@ -16,6 +16,7 @@ from ..graph.interception import intercept
 from ..registry import PTQRegistry, input_argument
 from ..sites import CALL_INPUT, INPUT, ROOT
 from ..util.modes import untraced
+from ..util.nests import map_nest
 from .activation_grid import ActivationGrid
 
 __all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
@@ -149,14 +150,10 @@ def on_input_grids(base: Any, grids: ActivationGrids, args: Any, kwargs: Any) ->
         if isinstance(value, (paddle.Tensor, paddle.pir.Value)):
             number += 1
             return grids.on_grid(f"{INPUT}{number}", value)
-        if isinstance(value, Mapping):
-            return {key: apply(item) for key, item in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(apply(item) for item in value)
         return value
 
     for name, value in list(bound.arguments.items()):
-        bound.arguments[name] = apply(value)
+        bound.arguments[name] = map_nest(apply, value)
     return bound.args[1:], bound.kwargs
 
 

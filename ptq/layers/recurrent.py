@@ -15,6 +15,7 @@ from paddle.nn.layer.rnn import RNNBase
 from quantizers import QParams
 
 from .base import QuantizedLayer, dequantized
+from .integer_weight import IntegerWeight
 
 __all__ = [
     "QuantizedGRU",
@@ -38,9 +39,9 @@ class QuantizedCell(QuantizedLayer):
     read_from_integers = ("weight_ih", "weight_hh")
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weight_qparams: QParams) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
         """As `QuantizedLayer.from_float`."""
-        twin = super().from_float(layer, input_qparams, *weight_qparams)
+        twin = super().from_float(layer, input_qparams, *weights)
         if "call" in twin.__dict__:  # `paddle.nn.RNN` keeps the float cell's forward there
             twin.__dict__["call"] = twin.forward
         return twin
@@ -96,9 +97,9 @@ class QuantizedRecurrent(QuantizedLayer):
     read_from_integers = ("_all_weights",)
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weight_qparams: QParams) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
         """As `QuantizedLayer.from_float`."""
-        twin = super().from_float(layer, input_qparams, *weight_qparams)
+        twin = super().from_float(layer, input_qparams, *weights)
         names = {id(parameter): name for name, parameter in layer._parameters.items()}
         state = twin.__dict__
         state["_operator_weights"] = [names[id(parameter)] for parameter in state.pop("_all_weights")]

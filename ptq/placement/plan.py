@@ -8,20 +8,16 @@ the tensor they come from serves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+
+from paddle import nn
 
 from ..graph.dataflow import CallSite, Graph, Op
 from ..sites import CALL_INPUT, INPUT, ROOT
+from .targets import ANY, Target
 
 __all__ = ["Placement", "Plan", "place_calls", "place_full"]
-
-MERGED_ACTIVATIONS = frozenset(f"pd_op.{name}{inplace}" for name in ("relu", "relu6", "hardtanh", "clip") for inplace in ("", "_"))
-JOINS = frozenset(f"pd_op.{name}{inplace}" for name in ("add", "subtract", "multiply", "concat") for inplace in ("", "_"))
-AVERAGES = frozenset({"pd_op.pool2d", "pd_op.pool3d", "pd_op.mean"})
-PRODUCTS = frozenset({"pd_op.matmul", "pd_op.bmm"})
-FLOAT_READERS = frozenset({"pd_op.softmax", "pd_op.softmax_"})  # what they read stays float: masks in it may be infinite
-WEIGHTS = frozenset({"builtin.parameter", "builtin.constant"})
 
 
 @dataclass
@@ -31,23 +27,26 @@ class Placement:
     Attributes:
         sites: places whose result gets a grid, with the value of the graph that it is, in order of execution.
         useful: for those sites whose readers all saturate, the range beyond which values make no difference.
+        unseen: operations whose result needs a grid and cannot get one, for interception did not see them: ``block.matmul``.
         inputs: for every compute layer whose input always lies on grids, the sites of these grids, one for each call of the layer.
     """
 
     sites: dict[str, int] = field(default_factory=dict)
     useful: dict[str, tuple[float, float]] = field(default_factory=dict)
     inputs: dict[str, list[str]] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
 
 
-def place_full(graph: Graph, compute: Collection[str], convolutions: Collection[str]) -> Placement:
+def place_full(graph: Graph, compute: Mapping[str, nn.Layer], target: Target = ANY) -> Placement:
     """Plans the grids of one model.
 
     Args:
         graph: its dataflow, batch norms folded.
-        compute: names of the layers that will be quantized.
-        convolutions: those of them whose result must be on a grid for a runtime to compute it in int8.
+        compute: the layers that will be quantized, by name.
+        target: the runtime that the grids are for.
     """
-    plan = Plan(graph, compute)
+    plan = Plan(graph, compute, target)
+    convolutions = {name for name, layer in compute.items() if isinstance(layer, target.convolutions)}
     needed: set[int] = set()
     for site in graph.sites:
         if site.layer in compute:
@@ -57,12 +56,12 @@ def place_full(graph: Graph, compute: Collection[str], convolutions: Collection[
     for op in graph.ops:
         operands = plan.operands(op)
         needed.update(plan.origins(operands))
-        if operands and op.name not in PRODUCTS:
+        if operands and op.plain_name in target.results:
             needed.update(plan.settled(op.outputs))
     needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
     sites = {site: value for value, site in plan.site_of.items() if value in needed}
     inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
-    return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids})
+    return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids}, plan.unseen(needed))
 
 
 def place_calls(graph: Graph, compute: Collection[str]) -> Placement:
@@ -85,10 +84,12 @@ class Plan:
 
     Attributes:
         site_of: values that have a place of their own, with its name.
+        target: the runtime that the grids are for.
     """
 
-    def __init__(self, graph: Graph, compute: Collection[str]) -> None:
+    def __init__(self, graph: Graph, compute: Collection[str], target: Target = ANY) -> None:
         self.graph = graph
+        self.target = target
         self.site_of: dict[int, str] = {}
         for number, value in enumerate(graph.inputs):
             if value in graph.floating:
@@ -104,7 +105,7 @@ class Plan:
                 self.site_of.setdefault(value, site)
         self._weights: set[int] = set()
         for op in graph.ops:
-            if op.name in WEIGHTS or (op.name != "pd_op.data" and self._weights.issuperset(op.inputs)):
+            if op.facts.is_stored or (op.name != "pd_op.data" and self._weights.issuperset(op.inputs)):
                 self._weights.update(set(op.outputs) - set(graph.inputs))
         self._within = {id(op) for site in graph.sites if site.layer in compute for op in graph.ops_of(site)}
 
@@ -132,7 +133,7 @@ class Plan:
     def is_merged(self, values: Collection[int]) -> bool:
         """Whether nothing reads the values but activations that runtimes merge with the operation before."""
         readers = [op for value in values for op in self.graph.consumers(value)]
-        return bool(readers) and all(op.name in MERGED_ACTIVATIONS for op in readers) and not set(values) & set(self.graph.outputs)
+        return bool(readers) and all(op.plain_name in self.target.merged for op in readers) and not set(values) & set(self.graph.outputs)
 
     def useful_ranges(self, sites: dict[str, int]) -> dict[str, tuple[float, float]]:
         """What the readers of each site can tell apart, where they all saturate."""
@@ -145,21 +146,26 @@ class Plan:
 
     def operands(self, op: Op) -> list[int]:
         """The tensors that an operation outside compute layers needs on a grid; none when it works with weights or in float."""
-        if id(op) in self._within or op.moves or not op.inputs or self._feeds_float(op):
+        if id(op) in self._within or op.moves or not op.inputs or op.plain_name not in self.target.operands or self._feeds_float(op):
             return []
-        if op.name in AVERAGES:
+        if op.facts.averages:
             return [op.inputs[0]]
-        if op.name in JOINS | PRODUCTS:
-            combined = self.graph.producer(op.inputs[0])
-            is_list = combined is not None and combined.name == "builtin.combine"
-            operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
-            if all(value in self.graph.floating and not self.is_weight(value) for value in operands):
-                return operands
-        return []
+        combined = self.graph.producer(op.inputs[0])
+        is_list = combined is not None and combined.name == "builtin.combine"
+        operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
+        return operands if all(value in self.graph.floating and not self.is_weight(value) for value in operands) else []
+
+    def unseen(self, values: Collection[int]) -> list[str]:
+        """The operations outside layers that compute values without a place, though interception knows them; each name once."""
+        lost = {id(op): op for value in values if value not in self.site_of and (op := self.graph.producer(value)) is not None}
+        in_layers = {id(op) for site in self.graph.sites for op in self.graph.ops_of(site)} if lost else set()
+        ops = [op for op in self.graph.ops if id(op) in lost and id(op) not in in_layers and not op.moves]
+        seen = [op for op in ops if op.facts.is_seen and not self._weights.issuperset(op.outputs)]
+        return list(dict.fromkeys(f"{op.scope}.{op.plain_name}" if op.scope else op.plain_name for op in seen))
 
     def _feeds_float(self, op: Op) -> bool:
         readers = [reader for value in op.outputs for reader in self.graph.consumers(value)]
-        return op.name in JOINS and bool(readers) and all(reader.name in FLOAT_READERS for reader in readers)
+        return op.facts.joins and bool(readers) and all(reader.facts.takes_masks for reader in readers)  # masks may be infinite
 
     def is_weight(self, value: int) -> bool:
         """Whether a value depends on no input of the model."""

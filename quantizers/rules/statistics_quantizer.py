@@ -51,6 +51,7 @@ class StatisticsQuantizer(BaseQuantizer):
         self.summary_settings = SummarySettings(bins, max_samples_per_item)
         self.statistics = []
         self._ranges: list[Range] = []
+        self._kinds: list[GridKind] = []
 
     @property
     def bins(self) -> int:
@@ -121,8 +122,8 @@ class StatisticsQuantizer(BaseQuantizer):
             raise NoCalibrationDataError(f"{self.where()}: no data was sampled; run calibration batches through the model first")
         for statistics in self.statistics:
             statistics.check_usable(self.where())
-        kinds = [self._kind(statistics) for statistics in self.statistics]
-        self._ranges = [self._useful(self._range(entry, kind), kind) for entry, kind in zip(self.statistics, kinds, strict=True)]
+        self._kinds = [self._kind(statistics) for statistics in self.statistics]
+        self._ranges = [self._useful(self._range(entry, kind), kind) for entry, kind in zip(self.statistics, self._kinds, strict=True)]
         self.thresholds = [bounds.threshold for bounds in self._ranges]
 
     @property
@@ -135,6 +136,11 @@ class StatisticsQuantizer(BaseQuantizer):
         super().reset()
         self.statistics = []
         self._ranges = []
+        self._kinds = []
+
+    def release(self) -> None:
+        """Forget all data; thresholds and the grids behind `qparams` stay."""
+        self.statistics = []
 
     def _kind(self, statistics: TensorStatistics) -> GridKind:
         # Weights are stored as signed integers, also the few tensors that happen to have no negative element.
@@ -156,15 +162,15 @@ class StatisticsQuantizer(BaseQuantizer):
         raise NotImplementedError(f"{type(self).__name__} must define _threshold(statistics)")
 
     def _grid(self, index: int, threshold: Threshold) -> QParams:
-        if isinstance(threshold, list) or self.is_weight or index >= len(self.statistics):
+        if isinstance(threshold, list) or self.is_weight:
             return super()._grid(index, threshold)
-        statistics = self.statistics[index]
-        kind = self._kind(statistics)
-        bounds = self._ranges[index] if index < len(self._ranges) else None
-        if bounds is None or bounds.threshold != threshold:
-            # Someone set thresholds by hand: they count.
-            bounds = range_of_threshold(threshold, statistics, kind)
-        return grid_of_range(bounds, kind, self.quant_bits)
+        if index < len(self._ranges) and self._ranges[index].threshold == threshold:
+            return grid_of_range(self._ranges[index], self._kinds[index], self.quant_bits)
+        if index >= len(self.statistics):
+            return super()._grid(index, threshold)
+        # Someone set thresholds by hand: they count.
+        kind = self._kind(self.statistics[index])
+        return grid_of_range(range_of_threshold(threshold, self.statistics[index], kind), kind, self.quant_bits)
 
 
 def _numbered(where: str, count: int) -> list[str]:

@@ -15,6 +15,7 @@ from paddle import nn
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError, ExportError
 
 from ...util.messages import last_line
+from ...util.tracer import TRACER
 from ..manifest import read_manifest, verify_files
 
 __all__ = ["SUFFIXES", "load", "write_jit"]
@@ -30,7 +31,8 @@ def write_jit(model: nn.Layer, prefix: str, input_spec: Sequence[Any], **config:
         ExportError: the model cannot be turned into a program.
     """
     try:
-        paddle.jit.save(model, prefix, input_spec=list(input_spec), **config)
+        with TRACER:
+            paddle.jit.save(model, prefix, input_spec=list(input_spec), **config)
     except OSError as error:
         raise ArtifactError(f"{prefix}: the model cannot be written: {error}") from error
     except Exception as error:  # tracing runs the user's code: anything may come out of it

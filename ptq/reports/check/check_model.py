@@ -13,9 +13,11 @@ from paddle.static import InputSpec
 from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, NonFiniteError, QuantizationError, UnsupportedDtypeError
 
 from ...calibration.batches import call_of
-from ...calibration.observation import Call, free_batch, map_tensors
+from ...calibration.seen import Call, free_batch
 from ...util.messages import warn
 from ...util.modes import eval_mode
+from ...util.nests import leaves, map_tensors
+from ...util.tracer import TRACER
 from .calls import repeated_calls
 from .dataflow import Forward, dataflow, dead_layers
 from .example import Example
@@ -121,9 +123,9 @@ def _call(value: Any) -> Call:
 def _run(model: nn.Layer, call: Call) -> list[Finding]:
     """Runs an example, then traces the model; what does not run is not traced."""
     forward, example, graph = Forward(), None, None
-    with unchanged(model), eval_mode(model):
+    with TRACER, unchanged(model), eval_mode(model):
         findings = []
-        if not any(isinstance(item, InputSpec) for item in paddle.utils.flatten(call)):
+        if not any(isinstance(item, InputSpec) for item in leaves(call)):
             example = Example(model, *call, forward)
             findings = example.findings
         if example is None or example.has_run:

@@ -12,6 +12,7 @@ from paddle import nn
 from quantizers.errors import TraceError
 
 from ...graph.dataflow import Graph
+from ...graph.operators import operator_of
 from ...graph.tracing import trace
 from ...passes.fold_batch_norm import is_batch_norm, why_not_foldable
 from ...registry import PTQRegistry
@@ -20,11 +21,6 @@ from .report import Finding
 
 __all__ = ["Forward", "dataflow", "dead_layers"]
 
-RANDOM = frozenset(
-    f"pd_op.{name}{inplace}"
-    for name in ("uniform", "gaussian", "bernoulli", "binomial", "poisson", "multinomial", "randint", "randperm", "exponential", "rrelu")
-    for inplace in ("", "_", "_inplace")
-) | {"pd_op.truncated_gaussian_random", "pd_op.standard_gamma"}
 UNCALLED = (nn.LayerList, nn.LayerDict, nn.ParameterList, nn.Identity)  # nothing is amiss when forward never calls these
 
 
@@ -78,7 +74,7 @@ class Forward:
 
 def _random(op: Any) -> Iterator[Any]:
     is_dropout = op.name() == "pd_op.dropout" and not op.attrs().get("is_test", True)
-    if is_dropout or op.name() in RANDOM:
+    if is_dropout or operator_of(op.name()).is_random:
         yield op
     for block in op.blocks():
         for inner in block.ops:

@@ -12,10 +12,10 @@ from paddle import nn
 
 from quantizers import as_float_array
 
-from ...calibration.observation import map_tensors
 from ...graph.interception import intercept
 from ...registry import PTQRegistry, input_argument
 from ...util.messages import last_line
+from ...util.nests import leaves, map_tensors
 from .dataflow import Forward
 from .report import Finding
 
@@ -44,7 +44,7 @@ class Example:
         self._names = {id(layer): name for name, layer in model.named_sublayers(include_self=True)}
         self._given = ("", "")
         self._non_finite: dict[tuple[str, bool], str] = {}
-        for tensor in paddle.utils.flatten((args, kwargs)):
+        for tensor in leaves((args, kwargs)):
             self._look("", tensor, is_sampled=False)
         answers = []
         try:
@@ -77,7 +77,7 @@ class Example:
 
     def layer(self, site: str, _name: str, output: Any) -> Any:
         """Watches what layers compute."""
-        for tensor in paddle.utils.flatten(output):
+        for tensor in leaves(output):
             self._look(site, tensor, is_sampled=True)
         return output
 
@@ -120,7 +120,7 @@ def _is_floating(tensor: Any) -> bool:
 
 
 def _is_same(first: Any, second: Any) -> bool:
-    pairs = list(zip(paddle.utils.flatten(first), paddle.utils.flatten(second), strict=False))
+    pairs = list(zip(leaves(first), leaves(second), strict=False))
     for a, b in pairs:
         if _is_floating(a) and _is_floating(b):
             x, y = as_float_array(a, where="an answer"), as_float_array(b, where="an answer")

@@ -8,7 +8,8 @@ import paddle
 from paddle import nn
 from paddle.jit.dy2static.program_translator import StaticFunction
 
-from ...calibration.hooks import is_calibrating, observation_of
+from ...calibration.hooks import is_calibrating
+from ...calibration.state import state_of
 from ...registry import PTQRegistry
 from .report import Finding
 
@@ -30,7 +31,7 @@ def obstacles(model: nn.Layer) -> Iterator[Finding]:
                 "forward was turned into a program by paddle.jit.to_static, so hooks would see no data",
                 "call forward.rollback(), or paddle.jit.enable_to_static(False) before building the model",
             )
-    if is_calibrating(model) or observation_of(model) is not None:
+    if is_calibrating(model) or state_of(model) is not None:
         yield Finding("error", "", "prepared", "the model was prepared by quantize already", "quantize the float model instead")
     for name, layer in layers:
         if PTQRegistry.is_quantized_layer(layer):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterator
 
-import paddle
 from paddle import nn
 from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 from paddle.nn.utils.weight_norm_hook import WeightNorm
 
-from ...calibration.observation import map_tensors
 from ...passes.fold_batch_norm import BATCH_NORMS
 from ...registry import PTQRegistry
+from ...util.nests import tensors_in
 from .report import Finding
 
 __all__ = ["structure"]
@@ -92,9 +91,7 @@ def _unregistered(name: str, layer: nn.Layer, registered: Collection[int]) -> It
     for attribute, value in vars(layer).items():
         if attribute in _attributes_of_every_layer():
             continue
-        tensors: list[paddle.Tensor] = []
-        map_tensors(tensors.append, value)
-        if any(id(tensor) not in registered for tensor in tensors):
+        if any(id(tensor) not in registered for tensor in tensors_in(value)):
             message = (
                 f"attribute {attribute!r} holds tensors that are neither parameters nor buffers: "
                 "Paddle cannot trace or save a forward that reads them"

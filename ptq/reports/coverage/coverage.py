@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
 from quantizers.errors import ModelError, TraceError
 
-from ...calibration.hooks import observation_of
+from ...calibration.state import state_of
 from ...graph.dataflow import Graph
 from ...graph.tracing import trace
 from ...layers.gridded import ungridded_class
 from ...placement.plan import Plan
 from ...registry import PTQRegistry
 from ...util.messages import last_line
+from ...util.nests import leaves, map_nest
+from ...util.structural_copy import structural_copy
+from ...util.tracer import TRACER
 from .facts import Facts
-from .macs import macs_of, plain_name
+from .macs import macs_of
 from .parameters import Parameters
 from .record import FLOAT, INT8, OBSERVED, Ledger, Row
 from .states import Judge
@@ -51,9 +52,9 @@ def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger
     facts = Facts(model)
     try:
         args, kwargs = _call(model, input_spec)
-        with _ungridded(model):
-            graph = trace(model, args, kwargs)
-        inputs = tuple(_described(spec) for spec in paddle.utils.flatten([args, kwargs]) if isinstance(spec, InputSpec))
+        with TRACER:
+            graph = trace(_ungridded(model), args, kwargs)
+        inputs = tuple(_described(spec) for spec in leaves((args, kwargs)) if isinstance(spec, InputSpec))
         return Ledger(_name(model), facts.converted, inputs, _rows(graph, facts))
     except Exception as error:  # a report must not fail the save that it belongs to, whatever is odd about the model
         reason = str(error) if isinstance(error, TraceError) else f"{type(error).__name__}: {last_line(error)}"
@@ -68,7 +69,7 @@ def _rows(graph: Graph, facts: Facts) -> tuple[Row, ...]:
     rows = []
     for work in works:
         state, reason = judge(work)
-        op = "identity" if work.core is None else plain_name(work.core)
+        op = "identity" if work.core is None else work.core.plain_name
         stored, as_float = parameters.take(op.parameter for op in work.ops if op.parameter)
         rows.append(Row(work.name, op, state, reason, sum(macs_of(op, graph) for op in work.ops), stored, as_float))
     return (*rows, *parameters.unread())
@@ -93,27 +94,20 @@ def _call(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[Any, Any]:
     """The arguments to trace with, their sizes known where possible."""
     if input_spec is not None:
         listed = [input_spec] if isinstance(input_spec, (InputSpec, paddle.Tensor)) else list(input_spec)
-        return _sized(listed, None), {}
-    observation = observation_of(model)
-    if observation is None or observation.input_spec is None:
+        return map_nest(_sized, listed), {}
+    state = state_of(model)
+    spec = None if state is None else state.seen.first_spec or state.seen.input_spec
+    if spec is None:
         raise TraceError("the model saw no calibration batch that would tell its input shapes; pass input_spec")
-    args, kwargs = observation.input_spec
-    first = observation.first_batch or (None, None)
-    return _sized(args, first[0]), _sized(kwargs, first[1])
+    return map_nest(_sized, spec[0]), map_nest(_sized, spec[1])
 
 
-def _sized(spec: Any, array: Any) -> Any:
-    """A nest of specs with the sizes of the arrays of a kept call, or a first size of 1 without it."""
+def _sized(spec: Any) -> Any:
+    """A leaf of the arguments, a first size that is free taken as 1."""
     if isinstance(spec, paddle.Tensor):
         return InputSpec(list(spec.shape), spec.dtype)
     if isinstance(spec, InputSpec):
-        free = [1 if axis == 0 and size in (None, -1) else size for axis, size in enumerate(spec.shape)]
-        return InputSpec(list(array.shape) if isinstance(array, np.ndarray) else free, spec.dtype)
-    if isinstance(spec, dict):
-        return {key: _sized(item, None if array is None else array[key]) for key, item in spec.items()}
-    if type(spec) in (list, tuple):
-        arrays = [None] * len(spec) if array is None else array
-        return type(spec)(_sized(item, value) for item, value in zip(spec, arrays, strict=True))
+        return InputSpec([1 if axis == 0 and size in (None, -1) else size for axis, size in enumerate(spec.shape)], spec.dtype)
     return spec
 
 
@@ -125,13 +119,9 @@ def _name(model: nn.Layer) -> str:
     return ungridded_class(model).__name__
 
 
-@contextlib.contextmanager
-def _ungridded(model: nn.Layer) -> Iterator[None]:
-    """While entered, the model computes without its activation grids: the trace then shows its own operations and nothing else."""
-    made, base = type(model), ungridded_class(model)
-    change = vars(object)["__class__"].__set__  # the made class passes for its base, which hides the plain attribute
-    change(model, base)
-    try:
-        yield
-    finally:
-        change(model, made)
+def _ungridded(model: nn.Layer) -> nn.Layer:
+    """A structural copy that computes without its activation grids: its trace shows the model's own operations and nothing else."""
+    plain = structural_copy(model)
+    # the made class passes for its base, which hides the plain attribute
+    vars(object)["__class__"].__set__(plain, ungridded_class(model))
+    return plain

@@ -7,10 +7,8 @@ from typing import Any
 from paddle import nn
 from paddle.nn.layer.rnn import RNNBase
 
-from quantizers import BaseQuantizer
-
-from ...calibration.hooks import is_calibrating, observation_of
-from ...config.config import PTQConfig
+from ...calibration.hooks import is_calibrating
+from ...calibration.state import LayerState, has_data, state_of
 from ...layers.gridded import GRIDS, grids_of
 from ...registry import PTQRegistry
 from ...sites import CALL_INPUT
@@ -31,11 +29,10 @@ class Facts:
         self.converted = not is_calibrating(model)
         self.layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name.split(".")[0] != GRIDS}
         self.grids = {site: bits for site, grid in grids_of(model).items() if (bits := self._input_bits(grid)) is not None}
-        observation = observation_of(model)
-        self.is_prepared = observation is not None
-        self.folded = frozenset(getattr(observation, "folded", ()))
-        configs = (getattr(layer, "_quant_config", None) for layer in model.sublayers(include_self=True))
-        self.placement = next((config.placement for config in configs if isinstance(config, PTQConfig)), "")
+        state = state_of(model)
+        self.is_prepared = state is not None
+        self.folded = frozenset(() if state is None else state.traced.folded)
+        self.placement = "" if state is None else state.config.placement
 
     def weight_bits(self, name: str) -> int | None:
         """Width of the layer's integer weight; of the planned one while it is calibrated; ``None`` where the weight is float."""
@@ -45,11 +42,7 @@ class Facts:
         config = self._config(layer)
         if config is None or self.converted or not self.has_weight(name):
             return None
-        if self.is_weight_only(name):
-            is_reached = _has_data(config.out_act_quantizer) or not config.enable_out_act_quantizer
-        else:
-            is_reached = bool(config.input_sites) or _has_data(config.in_act_quantizer)
-        return int(config.wt_quantizer.quant_bits) if is_reached else None
+        return int(config.wt_quantizer.quant_bits) if config.input_sites or config.is_reached else None
 
     def has_weight(self, name: str) -> bool:
         """Whether the layer, or the one that it is the twin of, has a weight that can be stored as integers."""
@@ -71,7 +64,7 @@ class Facts:
     def is_observed(self, name: str) -> bool:
         """Whether statistics of the layer's output were collected."""
         config = self._config(self.layers[name])
-        return config is not None and config.enable_out_act_quantizer and _has_data(config.out_act_quantizer)
+        return config is not None and config.scheme.output is not None and has_data(config.out_act_quantizer)
 
     def why_float(self, name: str) -> str:
         """Why a layer that could have an integer weight has none."""
@@ -99,18 +92,14 @@ class Facts:
         if PTQRegistry.is_quantized_layer(layer):
             return None if layer.input_qparams is None else int(layer.input_qparams.num_bits)
         config = self._config(layer)
-        if config is None or config.input_sites or not (config.enable_in_act_quantizer and _has_data(config.in_act_quantizer)):
+        if config is None or config.input_sites or config.scheme.input is None or not has_data(config.in_act_quantizer):
             return None
         return int(config.in_act_quantizer.quant_bits)
 
     @staticmethod
-    def _config(layer: Any) -> PTQConfig | None:
+    def _config(layer: Any) -> LayerState | None:
         config = getattr(layer, "_quant_config", None)
-        return config if isinstance(config, PTQConfig) else None
-
-
-def _has_data(quantizer: BaseQuantizer) -> bool:
-    return quantizer.sampled or bool(getattr(quantizer, "statistics", None))
+        return config if isinstance(config, LayerState) else None
 
 
 def _ancestors(name: str) -> list[str]:

@@ -6,20 +6,11 @@ import math
 from collections.abc import Sequence
 
 from ...graph.dataflow import Graph, Op
+from ...graph.operators import Cost
 
-__all__ = ["COMPUTE_OPS", "CONVOLUTIONS", "PRODUCTS", "macs_of", "plain_name"]
-
-CONVOLUTIONS = frozenset({"conv2d", "conv3d", "depthwise_conv2d"})
-TRANSPOSED = frozenset({"conv2d_transpose", "conv3d_transpose", "depthwise_conv2d_transpose", "conv2d_transpose_bias"})
-PRODUCTS = frozenset({"matmul", "bmm", "mv", "dot"})
-COMPUTE_OPS = CONVOLUTIONS | TRANSPOSED | PRODUCTS | {"addmm", "einsum", "rnn"}
+__all__ = ["macs_of"]
 
 Shape = tuple[int, ...]
-
-
-def plain_name(op: Op) -> str:
-    """``add`` for ``pd_op.add`` and for ``pd_op.add_``."""
-    return op.name.split(".", 1)[-1].rstrip("_")
 
 
 def macs_of(op: Op, graph: Graph) -> int:
@@ -28,21 +19,21 @@ def macs_of(op: Op, graph: Graph) -> int:
     Convolutions, matrix products, ``einsum`` (of two factors) and whole recurrent layers count; biases and what works element by
     element count nothing.  A loop's body counts once.
     """
-    name = plain_name(op)
-    if name not in COMPUTE_OPS:
+    cost = op.facts.cost
+    if cost is Cost.NOTHING:
         return 0
     shapes = [_shape(graph, value) for value in op.inputs]
     result = _shape(graph, op.outputs[0])
-    if name in CONVOLUTIONS:  # weight [out, in / groups, *kernel]
+    if cost is Cost.CONVOLUTION:  # weight [out, in / groups, *kernel]
         return math.prod(result) * math.prod(shapes[1][1:])
-    if name in TRANSPOSED:  # weight [in, out / groups, *kernel]
+    if cost is Cost.TRANSPOSED:  # weight [in, out / groups, *kernel]
         return math.prod(shapes[0]) * math.prod(shapes[1][1:])
-    if name in PRODUCTS:
+    if cost is Cost.PRODUCT:
         return _product(shapes[0], shapes[1], result)
-    if name == "addmm":
+    if cost is Cost.ADDED_PRODUCT:
         return _product(shapes[1], shapes[2], result)
     factors = [_shape(graph, value) for value in _combined(op, graph)]
-    return _einsum(op.equation, factors) if name == "einsum" else _recurrent(shapes[0], factors)
+    return _einsum(op.equation, factors) if cost is Cost.EINSUM else _recurrent(shapes[0], factors)
 
 
 def _shape(graph: Graph, value: int) -> Shape:

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...graph.dataflow import Graph, Op
-from ...placement.plan import AVERAGES, FLOAT_READERS, JOINS, MERGED_ACTIVATIONS, Plan
+from ...graph.operators import Cost
+from ...placement.plan import Plan
 from .facts import Facts
-from .macs import PRODUCTS, plain_name
 from .record import FLOAT, FOLDED, INT8, OBSERVED, TRANSPARENT
 from .work import Work
 
 __all__ = ["Judge"]
-
-MAX_BITS = 8
-# Operations besides compute layers that a supported runtime computes on integers when their operands and their result are on grids.
-INT8_OPS = JOINS | AVERAGES | MERGED_ACTIVATIONS | {"pd_op.sigmoid", "pd_op.leaky_relu", "pd_op.sigmoid_", "pd_op.leaky_relu_"}
-BATCH_NORM = frozenset({"batch_norm", "sync_batch_norm"})
-WRITES = frozenset({"assign_out", "cast"})  # hand on what they are given, maybe in another type
 
 Verdict = tuple[str, str]
 
@@ -27,6 +21,7 @@ class Judge:
 
     def __init__(self, graph: Graph, plan: Plan, facts: Facts, works: Sequence[Work]) -> None:
         self.graph, self.plan, self.facts = graph, plan, facts
+        self.max_bits = plan.target.max_bits
         self._of_value = {value: work for work in works for op in work.ops for value in op.outputs if not plan.is_weight(value)}
         self._of_value |= {value: work for work in works if work.core is not None for value in work.results}
 
@@ -59,7 +54,7 @@ class Judge:
         weight = self.facts.weight_bits(name)
         if weight is None:
             return self.facts.why_float(name)
-        if weight > MAX_BITS:
+        if weight > self.max_bits:
             return self._too_wide(weight, "weight")
         if self.facts.is_recurrent(name):
             return "its state from step to step is float; its weights are integers"
@@ -73,26 +68,26 @@ class Judge:
         operands = self._operands(core)
         if any(self.plan.is_weight(value) for value in operands):
             return self.facts.why_unregistered(core.scope)
-        if plain_name(core) not in PRODUCTS:
-            return f"no supported runtime has an int8 kernel for {plain_name(core)}"
+        if core.facts.cost is not Cost.PRODUCT:
+            return f"no supported runtime has an int8 kernel for {core.plain_name}"
         return self._why_off_grid(operands[:2])
 
     def _why_not_on_integers(self, work: Work, core: Op) -> str:
         """Why an operation that is no convolution or product is computed in float; empty when a runtime can use integers."""
-        name = plain_name(core)
+        name = core.plain_name
         if not any(value in self.graph.floating for value in core.outputs):
             return "its result is no real number"
-        if name in BATCH_NORM:
+        if core.facts.is_norm:
             return "it was not folded: fuse=False, or no layer before it feeds it alone"
-        if core.name in FLOAT_READERS:
+        if core.facts.takes_masks:
             return "its input stays float, since a mask in it may be infinite"
-        if core.name not in INT8_OPS:
+        if name not in self.plan.target.kernels:
             return f"no supported runtime has an int8 kernel for {name}"
-        operands = self._operands(core) if core.name in JOINS else core.inputs[:1]
+        operands = self._operands(core) if core.facts.joins else core.inputs[:1]
         if any(self.plan.is_weight(value) for value in operands):
             return "one operand is a parameter or a number, which has no grid"
         readers = [reader for value in work.results for reader in self.graph.consumers(value)]
-        if readers and all(reader.name in FLOAT_READERS for reader in readers):
+        if readers and all(reader.facts.takes_masks for reader in readers):
             return "its result feeds a softmax, whose input stays float"
         return self._why_off_grid(operands) or self._why_off_grid(sorted(self.plan.settled(work.results)), "result")
 
@@ -108,34 +103,34 @@ class Judge:
         return self.facts.grids.get(self.plan.site_of.get(self.plan.origin(value), ""))
 
     def _why_off_grid(self, values: Iterable[int], side: str = "input") -> str:
-        """What is wrong with the first of the values that is on no grid of at most `MAX_BITS`; empty when there is none."""
+        """What is wrong with the first of the values that is on no grid of at most `max_bits`; empty when there is none."""
         for value in values:
             bits = self._bits(value)
             if bits is None and self.facts.placement == "compute":
                 return "placement 'compute' puts it on no grid; use placement='full'"
             if bits is None:
                 return f"its input from {self._source(value)} is on no grid" if side == "input" else "its result is on no grid"
-            if bits > MAX_BITS:
+            if bits > self.max_bits:
                 return self._too_wide(bits, side)
         return ""
 
     def _too_wide(self, bits: int, side: str = "input") -> str:
-        return "" if bits <= MAX_BITS else f"its {side} has {bits} bits, runtimes compute with {MAX_BITS}"
+        return "" if bits <= self.max_bits else f"its {side} has {bits} bits, runtimes compute with {self.max_bits}"
 
     def _source(self, value: int) -> str:
         work = self._of_value.get(self.plan.origin(value))
-        return "the model's input" if work is None or work.core is None else plain_name(work.core)
+        return "the model's input" if work is None or work.core is None else work.core.plain_name
 
     def _only_moves(self, core: Op) -> bool:
-        if plain_name(core) in WRITES:
+        if core.facts.copies:
             return any(value in self.graph.floating for value in core.outputs)
         return core.moves
 
     def _merged_into(self, core: Op) -> str:
         """The name of the work that a runtime merges this activation with, empty when there is none."""
-        if core.name not in MERGED_ACTIVATIONS or self.plan.settled(core.inputs[:1]) == set(core.inputs[:1]):
+        if core.plain_name not in self.plan.target.merged or self.plan.settled(core.inputs[:1]) == set(core.inputs[:1]):
             return ""
         work = self._of_value.get(core.inputs[0])
-        if work is None or work.core is None or not (work.is_compute or work.core.name in JOINS | AVERAGES):
+        if work is None or work.core is None or not (work.is_compute or work.core.plain_name in self.plan.target.results):
             return ""
         return work.name

@@ -7,20 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...graph.dataflow import CallSite, Graph, Op
+from ...graph.operators import Cost
 from ...placement.plan import Plan
 from ...sites import ROOT
-from .macs import COMPUTE_OPS, plain_name
 
 __all__ = ["Work", "works_of"]
-
-# What a layer is called after, whatever else it does.
-NAMING = COMPUTE_OPS | {"batch_norm", "sync_batch_norm", "embedding"}
-
-# How a program is written down, not what it computes.
-STRUCTURE = frozenset(
-    {"data", "full", "full_like", "full_int_array", "shape", "shape64", "numel", "fetch", "while", "if", "increment"}
-    | {"create_array", "create_array_like", "array_write", "array_read", "array_length", "array_to_tensor"}
-)
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class Work:
     @property
     def is_compute(self) -> bool:
         """Whether it multiplies and accumulates."""
-        return any(plain_name(op) in COMPUTE_OPS for op in self.ops)
+        return any(op.facts.cost is not Cost.NOTHING for op in self.ops)
 
 
 def works_of(graph: Graph, plan: Plan) -> list[Work]:
@@ -68,13 +59,13 @@ def works_of(graph: Graph, plan: Plan) -> list[Work]:
 def _core(ops: Sequence[Op], graph: Graph, plan: Plan) -> Op | None:
     """What a layer is there for: its convolution or product, else the first that computes, else the first that moves."""
     own = [op for op in ops if _is_work(op, graph, plan)]
-    naming = [op for op in ops if plain_name(op) in NAMING]
+    naming = [op for op in ops if op.facts.names_layer]
     return next(iter(naming or [op for op in own if not op.moves] or own), None)
 
 
 def _is_work(op: Op, graph: Graph, plan: Plan) -> bool:
     """Whether the operation computes on numbers that depend on the model's inputs."""
-    if op.name.startswith(("builtin.", "cf.")) or plain_name(op) in STRUCTURE:
+    if op.name.startswith(("builtin.", "cf.")) or op.facts.is_structure:
         return False
     is_real = any(value in graph.floating for value in (*op.inputs, *op.outputs))
     return is_real and bool(op.outputs) and not plan.is_weight(op.outputs[0])
@@ -101,7 +92,7 @@ def _names(graph: Graph) -> dict[int, str]:
     for op in graph.ops:
         name = next((sites[value] for value in op.outputs if value in sites), None)
         if name is None:
-            local = f"{op.scope}.{plain_name(op)}" if op.scope else plain_name(op)
+            local = f"{op.scope}.{op.plain_name}" if op.scope else op.plain_name
             name = f"{local}~{counts[local]}"
             counts[local] += 1
         names[id(op)] = name

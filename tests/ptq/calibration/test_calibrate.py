@@ -18,6 +18,7 @@ from paddle.io import DataLoader, Dataset, IterableDataset, TensorDataset
 from ptq import Calibration, ImperativePTQ, calibrate
 from ptq.calibration import checkpoint, pace
 from ptq.calibration.file import read_contents
+from ptq.calibration.state import state_of
 from quantizers import BaseQuantizer, KLQuantizer, MovingAverageAbsmaxQuantizer
 from quantizers.errors import (
     ArtifactError,
@@ -260,10 +261,10 @@ def test_done_batches_are_not_run_again_but_noted(tmp_path: Path) -> None:
     model.conv1.register_forward_post_hook(lambda *_: runs.append(paddle.in_dynamic_mode()))
     calibrate(model, parts(), resume=path)
     assert runs.count(True) == 1
-    observation = model._ptq_observation
-    np.testing.assert_array_equal(observation.first_batch[0][0], parts()[0][0])
-    assert observation.batches == 4
-    assert len(observation.samples) == 4
+    seen = state_of(model).seen
+    np.testing.assert_array_equal(seen.samples[0].arrays[0][0], parts()[0][0])
+    assert seen.batches == 4
+    assert len(seen.samples) == 4
 
 
 def test_an_interruption_can_be_repeated(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ptq import ImperativePTQ
+from ptq.calibration.state import state_of
 from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, NonFiniteError, QuantizationWarning, TraceError
 
 
@@ -94,7 +95,7 @@ def test_the_observed_batch_is_what_the_user_passed() -> None:
     model.register_forward_pre_hook(lambda _, inputs: (inputs[0] * 1000,))
     x = data(4, 3)
     prepared = calibrated(model, x)
-    np.testing.assert_array_equal(prepared._ptq_observation.first_batch[0][0], x.numpy())
+    np.testing.assert_array_equal(state_of(prepared).seen.samples[0].arrays[0][0], x.numpy())
     assert prepared[0]._quant_config.in_act_quantizer.abs_max_vals == [pytest.approx(float(x.abs().max()) * 1000)]
 
 
@@ -272,7 +273,7 @@ def test_hooks_do_nothing_while_paddle_traces(tmp_path: Any) -> None:
     model = calibrated(nn.Sequential(nn.Linear(3, 2)), paddle.ones([1, 3]))
     paddle.jit.save(model, str(tmp_path / "model"), input_spec=[InputSpec([None, 3], "float32")])
     assert model[0]._quant_config.in_act_quantizer.abs_max_vals == [1.0]
-    assert model._ptq_observation.batches == 1
+    assert state_of(model).seen.batches == 1
     model(paddle.full([1, 3], 9.0))
     assert model[0]._quant_config.in_act_quantizer.abs_max_vals == [9.0]
 
@@ -281,7 +282,7 @@ def test_hooks_do_nothing_while_paddle_traces(tmp_path: Any) -> None:
 @pytest.mark.parametrize("wrap", [lambda spec: [spec], lambda spec: (spec,), lambda spec: spec], ids=["list", "tuple", "bare"])
 def test_input_spec_traces_at_once(spec: Any, wrap: Any) -> None:
     prepared = ImperativePTQ().quantize(small_net(), input_spec=wrap(spec))
-    assert prepared._ptq_observation.graph is not None
+    assert state_of(prepared).traced.graph is not None
     assert prepared.fc._quant_config.in_act_quantizer.nonnegative is True
     assert prepared.bn2._quant_config.enable_out_act_quantizer is True
     assert prepared.bn1._quant_config.enable_out_act_quantizer is False
@@ -289,9 +290,9 @@ def test_input_spec_traces_at_once(spec: Any, wrap: Any) -> None:
 
 def test_without_input_spec_the_first_batch_traces() -> None:
     prepared = ImperativePTQ().quantize(small_net())
-    assert prepared._ptq_observation.graph is None
+    assert state_of(prepared).traced.graph is None
     prepared(data(2, 3, 8, 8))
-    assert prepared._ptq_observation.graph is not None
+    assert state_of(prepared).traced.graph is not None
     assert prepared.fc._quant_config.in_act_quantizer.nonnegative is True
     assert prepared.conv1._quant_config.in_act_quantizer.nonnegative is not True
 

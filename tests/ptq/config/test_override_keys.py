@@ -140,19 +140,21 @@ def test_entries_are_applied_in_their_order(drawn: tuple[list[Any], list[QuantOv
         since = said[max((index + 1 for index, value in enumerate(said) if value is None), default=0) :]
         changes: Changes | None = keys.changes_of(layer)
         assert changes == (None if said and said[-1] is None else since)
-        own = config({}).overridden(changes or [])
-        assert own.wt_quantizer.quant_bits == next((value.weight_bits for value in reversed(since) if value and value.weight_bits), 8)
+        own = config({}).scheme(changes or [])
+        assert own.weight is not None
+        assert own.weight.num_bits == next((value.weight_bits for value in reversed(since) if value and value.weight_bits), 8)
 
 
 @few
 @given(st.lists(VALUES, max_size=5))
 def test_changing_a_config_leaves_it_as_it_was(values: list[QuantOverride | None]) -> None:
     base = config({"head": None})
-    own = base.overridden(value for value in values if value is not None)
+    own = base.scheme(value for value in values if value is not None)
     assert base == config({"head": None})
-    assert own.overrides == {}
-    assert own.in_act_quantizer is not base.in_act_quantizer
-    assert own.in_act_quantizer.quant_bits == own.out_act_quantizer.quant_bits
+    assert own.input is not None
+    assert own.output is not None
+    assert own.input.rule is not base.in_act_quantizer
+    assert own.input.num_bits == own.output.num_bits
 
 
 def test_all_but() -> None:

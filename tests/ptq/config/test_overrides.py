@@ -295,7 +295,7 @@ def test_a_layers_own_config_tells_what_was_applied() -> None:
     model = calibrated(small_net(), data(2, 3, 6, 6), config=config({"fc": QuantOverride(weight_bits=4)}))
     assert model.fc._quant_config.changes == (QuantOverride(weight_bits=4),)
     assert model.conv1._quant_config.changes == ()
-    assert model.fc._quant_config.overrides == {}
+    assert model.fc._quant_config.scheme.weight.num_bits == 4
 
 
 def test_auto_for_one_layer() -> None:

@@ -11,6 +11,7 @@ from models import calibrated, data
 from paddle import nn
 
 from ptq import ImperativePTQ, PTQConfig
+from ptq.calibration.state import state_of
 from quantizers import AutoQuantizer, KLQuantizer, MinMaxQuantizer
 from quantizers.errors import QuantizationWarning
 
@@ -101,14 +102,14 @@ def test_retained_samples_are_bounded():
     with paddle.no_grad():
         for seed in range(5):
             model(data(20, 16, seed=seed))
-    samples = model._ptq_observation.samples
-    assert [len(args[0]) for args, _ in samples] == [20, 20, 20]
-    np.testing.assert_array_equal(samples[1][0][0], data(20, 16, seed=1).numpy())
+    samples = state_of(model).seen.samples
+    assert [len(sample.arrays[0][0]) for sample in samples] == [20, 20, 20]
+    np.testing.assert_array_equal(samples[1].arrays[0][0], data(20, 16, seed=1).numpy())
 
 
 def test_without_samples_it_warns_and_uses_the_histogram():
     model = calibrated(net(), data(32, 16), config=auto(Ruinous(), MinMaxQuantizer()))
-    model._ptq_observation.samples.clear()
+    state_of(model).seen.forget_samples()
     with pytest.warns(QuantizationWarning, match="no calibration samples"):
         converted = ImperativePTQ().convert(model, inplace=False)
     with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,14 @@ class Failing(nn.Layer):
     def __init__(self) -> None:
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.calls, self.fatal = 0, 0
+        self.log = SimpleNamespace(calls=0, fatal=0)  # one for all copies of the structure
 
     def arm(self, call: int) -> None:
-        self.calls, self.fatal = 0, call
+        self.log.calls, self.log.fatal = 0, call
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        self.calls += 1
-        if self.calls == self.fatal:
+        self.log.calls += 1
+        if self.log.calls == self.log.fatal:
             raise ZeroDivisionError("the model's own")
         return self.fc2(nn.functional.relu(self.fc1(x)))
 
@@ -52,11 +53,10 @@ def calls_of_convert(placement: str) -> int:
     """How often `convert` runs the model."""
     model = failing(placement)
     model.arm(0)
-    return int(ImperativePTQ().convert(model).calls)
+    return int(ImperativePTQ().convert(model).log.calls)
 
 
 @pytest.mark.parametrize("placement", ["compute", "full"])
-@pytest.mark.xfail(strict=True, reason="the choice among candidate ranges runs the user's forward after the layers were swapped")
 def test_a_forward_that_fails_while_ranges_are_chosen_leaves_the_model_calibrated(placement: str) -> None:
     count = calls_of_convert(placement)
     assert count > 1, "the choice did not run the model"
@@ -74,7 +74,6 @@ def test_a_forward_that_fails_while_ranges_are_chosen_leaves_the_model_calibrate
             np.testing.assert_array_equal(ImperativePTQ().convert(model)(x).numpy(), expected(x).numpy())
 
 
-@pytest.mark.xfail(strict=True, reason="the warning of uncalled layers comes after the layers were swapped")
 def test_a_warning_that_is_an_error_leaves_the_model_calibrated() -> None:
     model = calibrated(Net(lambda m, x: m.used(x), used=nn.Linear(4, 4), unused=nn.Linear(4, 4)), data(8, 4), config=absmax())
     before = state(model)

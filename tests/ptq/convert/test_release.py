@@ -20,7 +20,6 @@ import ptq
 from ptq import ImperativePTQ
 from quantizers.errors import ModelError
 
-KEPT = "a converted model keeps its float weights and the samples of its calibration as long as it lives"
 X = (8, 16)
 
 
@@ -79,7 +78,6 @@ def test_the_float_weights_are_kept_until_the_model_is_saved() -> None:
     assert kept.alive() == 0, "somebody else keeps the weights: the other tests here could not fail"
 
 
-@pytest.mark.xfail(strict=True, reason="the samples of the calibration, and so the user's data, are in the pickle of a converted model")
 def test_a_pickle_holds_no_data_and_no_float_weight() -> None:
     kept = Kept()
     content = kept_bytes(kept.convert())
@@ -88,7 +86,6 @@ def test_a_pickle_holds_no_data_and_no_float_weight() -> None:
     assert pickle.loads(content)(data(*X)).shape == [8, 4]
 
 
-@pytest.mark.xfail(strict=True, reason="convert has no way to drop the float weights")
 def test_convert_can_drop_them_at_once() -> None:
     kept = Kept()
     model = kept.convert(keep_float=False)
@@ -96,7 +93,6 @@ def test_convert_can_drop_them_at_once() -> None:
     assert model(data(*X)).shape == [8, 4]
 
 
-@pytest.mark.xfail(strict=True, reason=KEPT)
 def test_release_drops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = Kept()
     model = kept.convert(keep_float=True)
@@ -109,14 +105,12 @@ def test_release_drops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     np.testing.assert_array_equal(ptq.load(tmp_path / "m")(data(*X)).numpy(), expected)
 
 
-@pytest.mark.xfail(strict=True, reason="there is no release")
 def test_release_refuses_what_is_no_converted_model() -> None:
     for wrong in (Kept().model, nn.Linear(2, 2), 3):
         with pytest.raises(ModelError):
             ptq.release(wrong)
 
 
-@pytest.mark.xfail(strict=True, reason=KEPT)
 def test_saving_drops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = Kept()
     model = kept.convert()
@@ -125,7 +119,6 @@ def test_saving_drops_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert not holds(kept_bytes(model), data(*X).numpy())
 
 
-@pytest.mark.xfail(strict=True, reason="convert has no way to drop the float weights")
 def test_saving_without_them_says_what_it_could_not_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = Kept().convert(keep_float=False)
     told = saved(model, tmp_path / "m", capsys)
@@ -134,7 +127,6 @@ def test_saving_without_them_says_what_it_could_not_check(tmp_path: Path, capsys
         ImperativePTQ().save_quantized_model(model, str(tmp_path / "n"), float_baseline=True)
 
 
-@pytest.mark.xfail(strict=True, reason=KEPT)
 def test_a_released_model_is_smaller_than_the_float_model() -> None:
     net = Two(512, 512)
     float_bytes = sum(4 * layer.weight.size for layer in (net.fc1, net.fc2))

@@ -34,8 +34,6 @@ from ptq.layers.gridded import grids_of
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import QuantizationError, QuantizationWarning
 
-UNSEEN = "what a module bound under a name of its own before a forward runs is never seen, and its grid is lost without a word"
-
 # How a user's module may hold an operation, and the same operation as it is seen.
 BINDINGS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "paddle.where": (lambda x: bound_where(x > 0, x, x * 0.5), lambda x: paddle.where(x > 0, x, x * 0.5)),
@@ -71,7 +69,6 @@ def fed(operation: Callable[..., Any], placement: str = "full") -> tuple[set[str
 
 
 @pytest.mark.parametrize("name", BINDINGS)
-@pytest.mark.xfail(strict=True, reason=UNSEEN)
 def test_a_name_that_was_bound_before_is_seen_or_told_of(name: str) -> None:
     bound, seen = BINDINGS[name]
     expected, _ = fed(seen)
@@ -80,7 +77,6 @@ def test_a_name_that_was_bound_before_is_seen_or_told_of(name: str) -> None:
     assert all(any(operation in text for text in warned) for operation in missing), f"lost: {sorted(expected - found)}"
 
 
-@pytest.mark.xfail(strict=True, reason="what was patched before an entry point failed stays patched")
 def test_a_patch_that_fails_half_way_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     points = interception._entry_points()
     before = [vars(owner)[name] for owner, name, _ in points]

@@ -58,7 +58,6 @@ ENTRIES: dict[str, Callable[[nn.Layer, Path], Any]] = {
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-@pytest.mark.xfail(strict=True, reason="only the hook of the first batch holds the tracer's lock")
 def test_another_call_waits_for_the_tracer(entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ImperativePTQ().quantize(_prepare())
     second = converted(_prepare(), data(2, 3, 8, 8)) if entry == "save" else _prepare()

@@ -16,8 +16,6 @@ from paddle.nn.quant.quant_layers import MAOutputScaleLayer, MovingAverageAbsMax
 
 from ptq import ImperativePTQ, PTQConfig, coverage, load
 
-STATIC = "Paddle's marker calls an operation that only a static program has, so that the model can be neither traced nor saved"
-
 
 def stubbed(marker: Callable[[], nn.Layer]) -> nn.Layer:
     """A net with a marker at its input."""
@@ -41,7 +39,6 @@ def quantized(model: nn.Layer, placement: str) -> nn.Layer:
 
 @pytest.mark.parametrize("placement", ["compute", "full"])
 @pytest.mark.parametrize("marker", MARKERS)
-@pytest.mark.xfail(strict=True, reason=STATIC)
 def test_a_model_with_a_marker_is_traced_and_saved_without_it(marker: str, placement: str, tmp_path: Path) -> None:
     model, plain = stubbed(MARKERS[marker]), stubbed(nn.Identity)
     plain.fc.set_state_dict(model.fc.state_dict())

@@ -15,7 +15,7 @@ from paddle.nn import functional as F  # noqa: N812
 from twin_cases import ONE_OF_EACH, TwinCase
 
 from ptq import ImperativePTQ, PTQRegistry
-from ptq.layers import QuantizedLayer
+from ptq.layers import IntegerWeight, QuantizedLayer
 from quantizers import QParams
 from quantizers.errors import ModelError
 
@@ -24,7 +24,9 @@ def _from_float(layer: nn.Layer, x: paddle.Tensor) -> QuantizedLayer:
     axis = PTQRegistry.layer_info(layer).quant_axis
     others = tuple(i for i in range(layer.weight.ndim) if i != axis)
     weights = QParams.symmetric(np.abs(layer.weight.numpy()).max(axis=others), quant_axis=axis, narrow_range=True)
-    return PTQRegistry.twin_class(layer).from_float(layer, QParams.symmetric(float(x.abs().max())), weights)
+    return PTQRegistry.twin_class(layer).from_float(
+        layer, QParams.symmetric(float(x.abs().max())), IntegerWeight.nearest(layer.weight.numpy(), weights)
+    )
 
 
 def _state(layer: nn.Layer) -> dict[str, Any]:

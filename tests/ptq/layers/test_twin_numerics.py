@@ -11,7 +11,7 @@ from models import absmax, converted, data, relative
 from twin_cases import ONE_OF_EACH, TWIN_CASES, TwinCase
 
 from ptq import ImperativePTQ, PTQConfig, PTQRegistry
-from ptq.layers import QuantizedLayer, QuantizedLinear
+from ptq.layers import IntegerWeight, QuantizedLayer, QuantizedLinear
 from quantizers import AbsmaxQuantizer, MinMaxQuantizer, QParams
 from quantizers.errors import QuantizationWarning
 
@@ -115,7 +115,8 @@ def test_wide_and_narrow_channels_keep_their_own_scales() -> None:
 def test_weights_of_other_float_dtypes(dtype: str) -> None:
     layer = paddle.nn.Linear(6, 5)
     layer.to(dtype=dtype)
-    twin = QuantizedLinear.from_float(layer, QParams.symmetric(3.0), QParams.symmetric(1.0))
+    weight = IntegerWeight.nearest(layer.weight.astype("float32").numpy(), QParams.symmetric(1.0))
+    twin = QuantizedLinear.from_float(layer, QParams.symmetric(3.0), weight)
     assert twin.weight.dtype == layer.weight.dtype
     assert relative(twin.weight, layer.weight) <= 0.01
     assert twin.quantize_input(data(4, 6).astype(dtype)).dtype == layer.weight.dtype

@@ -322,3 +322,23 @@ def test_a_bias_too_large_for_32_bits_stays_float() -> None:
     model.fc.weight.set_value(model.fc.weight * paddle.to_tensor([1.0, 1.0, 1.0, 1e-12]))
     kept = converted(model, data(8, 6), config=full())
     assert np.array_equal(kept.fc.bias.numpy(), model.fc.bias.numpy())
+
+
+def test_inputs_passed_by_name_get_their_own_grids() -> None:
+    class Three(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Any, mask: Any, bias: Any) -> Any:
+            return paddle.sin(self.fc(mask)) + paddle.sin(bias) * x
+
+    ranges = {"x": 1.0, "mask": 10.0, "bias": 100.0}
+    model = ImperativePTQ(full()).quantize(Three())
+    model.eval()
+    with paddle.no_grad():  # sorted by name, the mask is the last
+        quietly(lambda: model(**{name: paddle.full([2, 4], value) for name, value in ranges.items()}))
+    assert model.fc._quant_config.input_sites == ["input#1"]
+    quantizer = grids_of(model)["input#1"]._quant_config.in_act_quantizer
+    quantizer.cal_thresholds()
+    assert quantizer.thresholds == [ranges["mask"]]

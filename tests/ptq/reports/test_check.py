@@ -19,7 +19,7 @@ from paddle.static import InputSpec
 
 import ptq
 from ptq import CheckReport, Finding, ImperativePTQ
-from ptq.calibration.hooks import observation_of
+from ptq.calibration.state import state_of
 from ptq.reports import check as preflight
 from ptq.reports.check.unchanged import unchanged
 from quantizers.errors import AlreadyQuantizedError, ConfigError, ModelError, NonFiniteError, QuantizationWarning, UnsupportedDtypeError
@@ -354,9 +354,9 @@ def test_random_numbers_are_reported_once_and_those_of_train_mode_not_at_all() -
 def test_a_prepared_model_is_not_fed_the_example() -> None:
     prepared = ImperativePTQ().quantize(net())
     ptq.check(prepared, data(*X))
-    observation = observation_of(prepared)
-    assert observation is not None
-    assert observation.batches == 0
+    state = state_of(prepared)
+    assert state is not None
+    assert state.seen.batches == 0
 
 
 def test_static_mode() -> None:

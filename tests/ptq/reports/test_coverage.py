@@ -19,7 +19,6 @@ from paddle.static import InputSpec
 from paddle.vision.models import mobilenet_v2
 
 from ptq import FloatFunctional, ImperativePTQ, LayerInfo, Ledger, PTQConfig, PTQRegistry, coverage
-from ptq.calibration.observation import Observation
 from ptq.layers.gridded import GRIDS
 from ptq.reports.coverage import Row
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
@@ -46,7 +45,7 @@ def states_of(ledger: Ledger) -> dict[str, str]:
 
 def test_every_row_of_a_small_net() -> None:
     ledger = coverage(converted(small_net(), data(4, 3, 6, 6), config=full(), fuse=True))
-    folded = "folded" if hasattr(Observation(), "folded") else "transparent"
+    folded = "folded"
     assert ledger.rows == (
         Row("conv1", "conv2d", "int8", "", 4 * 8 * 36 * 3 * 9, 216 + 32 + 32, 4 * 216 + 32),
         Row("bn1", "identity", folded),
@@ -223,7 +222,6 @@ def test_batch_norm_that_was_not_folded() -> None:
     assert rows["relu#0"].state != "transparent"  # there is no compute layer to merge it into
 
 
-@pytest.mark.skipif(not hasattr(Observation(), "folded"), reason="the engine does not note yet what it folded")
 @pytest.mark.parametrize("options", [{}, {"input_spec": [_spec(None, 3, 6, 6)]}, {"fuse_list": [["conv1", "bn1"], ["conv2", "bn2"]]}])
 @pytest.mark.parametrize("config", [absmax, full])
 def test_folded_batch_norms_and_identities_of_the_user(config: Any, options: dict[str, Any]) -> None:

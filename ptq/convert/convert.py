@@ -1,0 +1,65 @@
+"""From a calibrated model to a quantized one."""
+
+from __future__ import annotations
+
+from paddle import nn
+
+from quantizers import BaseQuantizer
+from quantizers.errors import ModelError
+
+from ..calibration.state import state_of
+from ..layers.gridded import is_gridded
+from .apply import apply, trial_of
+from .biases import round_biases
+from .choose_ranges import choose_ranges
+from .plan import make_plan
+from .ties import tie_weights, warn_of_float_uses
+from .twins import make_twins
+from .weights import Rounding, round_to_nearest
+
+__all__ = ["convert_model", "release"]
+
+
+def convert_model(
+    model: nn.Layer,
+    activation_quantizer: BaseQuantizer | None = None,
+    weight_quantizer: BaseQuantizer | None = None,
+    *,
+    keep_float: bool = True,
+    rounding: Rounding = round_to_nearest,
+) -> nn.Layer:
+    """Converts a calibrated model in place and returns it, or its twin when the model itself is a quantized layer.
+
+    Nothing of the model is changed before everything that may fail has been done, so that an error, or a warning that is one, leaves the
+    calibrated model as it was.  See `ImperativePTQ.convert`.
+    """
+    state = state_of(model)
+    if state is None:
+        raise ModelError("convert needs the model that ImperativePTQ.quantize returned, not a part of it")
+    plan = make_plan(model, state, activation_quantizer, weight_quantizer)
+    twins = make_twins(plan, rounding)
+    replaced = {layer: twins[name] for name, layer in plan.layers.items()}
+    names = {layer: name for name, layer in plan.layers.items()}
+    tie_weights(replaced, names)
+    trial = trial_of(model, plan.layers, twins)
+    warn_of_float_uses(trial, replaced, names)
+    choose_ranges(model, trial, state.seen, plan, twins)
+    if is_gridded(model):
+        round_biases(twins, plan.on_grids)
+    plan.warn()
+    return apply(model, state, plan, twins, keep_float)
+
+
+def release(model: nn.Layer) -> None:
+    """Lets go what a converted model keeps for its first save: the float weights, and samples of the calibration data.
+
+    The answers stay the same.  A save afterwards compares answers on random inputs instead of a calibration batch, and says so;
+    ``float_baseline`` is no longer possible.
+
+    Raises:
+        ModelError: the model is not one that `ImperativePTQ.convert` returned.
+    """
+    state = state_of(model) if isinstance(model, nn.Layer) else None
+    if state is None or state.converted is None:
+        raise ModelError("release needs the model that ImperativePTQ.convert returned")
+    state.release()
