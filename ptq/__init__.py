@@ -12,6 +12,7 @@ from .layers import FloatFunctional
 from .ledger import Ledger, coverage
 from .overrides import QuantOverride
 from .preflight import CheckReport, Finding, check
+from .programs import load_program
 from .registry import LayerInfo, PTQRegistry
 
 __version__ = "0.1.0"
@@ -33,4 +34,5 @@ __all__ = [
     "default_ptq_config",
     "distributed",
     "load",
+    "load_program",
 ]
