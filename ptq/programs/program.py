@@ -53,20 +53,39 @@ class Program(nn.Layer):  # type: ignore[misc]
             raise ProgramError(f"this program cannot be trained, since its file was made for inference: {listed}")
         super().train()
 
-    def forward(self, *inputs: Any) -> Any:
+    # Paddle saves no forward that takes any number of arguments, so each has a name here.
+    def forward(
+        self,
+        x0: Any = None,
+        x1: Any = None,
+        x2: Any = None,
+        x3: Any = None,
+        x4: Any = None,
+        x5: Any = None,
+        x6: Any = None,
+        x7: Any = None,
+        x8: Any = None,
+        x9: Any = None,
+        x10: Any = None,
+        x11: Any = None,
+    ) -> Any:
         """Runs the program.
 
         Args:
-            inputs: one tensor for each entry of ``input_spec``, in this order.
+            x0, x1, ...: one tensor for each entry of ``input_spec``, in this order.
 
         Returns:
             The program's only result, or a list of them.
+
+        Raises:
+            TypeError: there are more or fewer than the program takes.
         """
-        return _run(self, inputs)
+        return _run(self, (x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11))
 
 
 @untraced
-def _run(program: Program, inputs: tuple[Any, ...]) -> Any:
+def _run(program: Program, arguments: tuple[Any, ...]) -> Any:
+    inputs = [argument for argument in arguments if argument is not None]
     if len(inputs) != len(program._inputs):
         names = ", ".join(spec.name for spec in program.input_spec)
         raise TypeError(f"the program takes {len(program._inputs)} inputs ({names}), got {len(inputs)}")

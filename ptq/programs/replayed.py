@@ -23,6 +23,12 @@ def as_tensor(numbers: Any) -> Any:
     return paddle.concat(parts)
 
 
+def bounds(numbers: Any) -> Any:
+    """As `as_tensor`, but numbers where they are known already: some operators take a tensor only while being traced."""
+    tensor = as_tensor(numbers)
+    return tensor.reshape([-1]).tolist() if isinstance(tensor, paddle.Tensor) else tensor
+
+
 def identity(x: Any) -> Any:
     """The value itself."""
     return x
@@ -35,12 +41,12 @@ def reshape(x: Any, shape: Any) -> Any:
 
 def slice_(x: Any, axes: list[int], starts: Any, ends: Any, infer_flags: list[int], decrease_axis: list[int]) -> Any:
     """Bounds may be computed."""
-    return _C_ops.slice(x, axes, as_tensor(starts), as_tensor(ends), infer_flags, decrease_axis)
+    return _C_ops.slice(x, axes, bounds(starts), bounds(ends), infer_flags, decrease_axis)
 
 
 def strided_slice(x: Any, axes: list[int], starts: Any, ends: Any, strides: Any) -> Any:
     """Bounds may be computed."""
-    return _C_ops.strided_slice(x, axes, as_tensor(starts), as_tensor(ends), as_tensor(strides))
+    return _C_ops.strided_slice(x, axes, bounds(starts), bounds(ends), bounds(strides))
 
 
 def expand(x: Any, shape: Any) -> Any:
@@ -107,14 +113,12 @@ def assign_value(shape: list[int], dtype: Any, values: list[Any]) -> Any:
 
 def set_value(x: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease: Any, none: Any, shape: Any, values: Any) -> Any:
     """A slice filled with numbers, in a new tensor."""
-    bounds = [as_tensor(bound) for bound in (starts, ends, steps)]
-    return _C_ops.set_value(x, *bounds, axes, decrease, none, shape, values)
+    return _C_ops.set_value(x, bounds(starts), bounds(ends), bounds(steps), axes, decrease, none, shape, values)
 
 
 def set_value_with_tensor(x: Any, values: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease: Any, none: Any) -> Any:
     """A slice filled with a tensor, in a new tensor."""
-    bounds = [as_tensor(bound) for bound in (starts, ends, steps)]
-    return _C_ops.set_value_with_tensor(x, values, *bounds, axes, decrease, none)
+    return _C_ops.set_value_with_tensor(x, values, bounds(starts), bounds(ends), bounds(steps), axes, decrease, none)
 
 
 def matmul_with_flatten(x: Any, y: Any, x_columns: int, y_columns: int) -> Any:
@@ -166,3 +170,13 @@ def log_softmax(x: Any, axis: int) -> Any:
 def unbound(tensors: Sequence[Any], index: int) -> Any:
     """One of several results."""
     return tensors[index]
+
+
+def argmax(x: Any, axis: Any, keepdim: bool, flatten: bool, dtype: Any) -> Any:
+    """Along one axis, or among all elements."""
+    return paddle.argmax(x, None if flatten else axis, keepdim, dtype)
+
+
+def argmin(x: Any, axis: Any, keepdim: bool, flatten: bool, dtype: Any) -> Any:
+    """Along one axis, or among all elements."""
+    return paddle.argmin(x, None if flatten else axis, keepdim, dtype)

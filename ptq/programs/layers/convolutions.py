@@ -12,7 +12,7 @@ from .built import Built, known, zeros
 
 __all__ = ["LAYERS"]
 
-FORMATS = {1: {"NCHW": "NCL", "NHWC": "NLC"}}
+FORMATS = {1: {"NCHW": "NCL", "NHWC": "NLC"}, 3: {"NCHW": "NCDHW", "NHWC": "NDHWC"}}
 
 
 def _convolution(operation: Operation, recorded: Recorded, kind: type[nn.Layer], axes: int) -> Built | None:

@@ -17,7 +17,7 @@ OPERATORS: dict[str, tuple[str, str]] = {
     "unbind": ("native.unbind", "input axis"),
     "unstack": ("native.unstack", "x axis num"),
     "expand": ("replayed.expand", "x shape:n"),
-    "expand_as": ("native.expand_as", "x y target_shape"),
+    "expand_as": ("paddle.expand_as", "x y"),
     "tile": ("replayed.tile", "x repeat_times:n"),
     "shape": ("native.shape", "input"),
     "shape64": ("native.shape64", "input"),
