@@ -37,6 +37,7 @@ def load_program(
     params_path: str | os.PathLike[str] | None = None,
     model_filename: str | None = None,
     params_filename: str | None = None,
+    fold_scales: bool = True,
 ) -> nn.Layer:
     """Opens a saved Paddle program as an ordinary layer that computes the same.
 
@@ -50,6 +51,8 @@ def load_program(
             folder with ``inference.*`` or ``__model__`` in it.
         params_path: the file of parameters, or the folder with one file each, where it does not lie beside the program.
         model_filename, params_filename: file names in the folder ``path``.
+        fold_scales: whether parameters that scale or shift what layers compute (PP-LCNet's learned affine maps) go into their weights.
+            The answers then differ as from any other rounding of the weights to float32; without it they are those of the program.
 
     Returns:
         The layer, in eval mode; ``input_spec`` says what it takes.
@@ -68,7 +71,7 @@ def load_program(
         for parameter in recorded.parameters:
             data = _tensor(arrays[parameter.name]) if parameter.saved else paddle.zeros(parameter.shape, WIDENED.get(parameter.dtype, parameter.dtype))
             recorded.constants[parameter.value] = Constant(data, parameter.name, parameter.trainable)
-        simplify(recorded)
+        simplify(recorded, fold_scales)
         _refuse_unsaved(files.model, recorded)
         plan = make_plan(recorded)
         obstacles = [f"dropout was taken out at {place}" for place in recorded.removed_dropouts]

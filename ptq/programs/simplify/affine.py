@@ -21,11 +21,14 @@ TRANSPOSED = ("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpos
 WEIGHTS = {**dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED), "filter"), "linear": "weight", "batch_norm": "scale"}
 
 
-def absorb_into_writers(recorded: Recorded) -> None:
-    """A constant per channel that is added to, or multiplied with, the result of a layer goes into that layer."""
+def absorb_into_writers(recorded: Recorded, fold_scales: bool = True) -> None:
+    """A constant per channel that is added to, or multiplied with, the result of a layer goes into that layer.
+
+    Without ``fold_scales`` only biases do, one for each layer that has none, and nothing is rounded.
+    """
     for operation in list(recorded.operations):
         if operation.name in WEIGHTS and _has_weight(operation, recorded):
-            while _absorb_next(operation, recorded):
+            while _absorb_next(operation, recorded, fold_scales):
                 pass
 
 
@@ -34,10 +37,12 @@ def _has_weight(operation: Operation, recorded: Recorded) -> bool:
     return constant is not None and constant.data.dtype == paddle.float32
 
 
-def _absorb_next(operation: Operation, recorded: Recorded) -> bool:
+def _absorb_next(operation: Operation, recorded: Recorded, fold_scales: bool) -> bool:
     output = operation.outputs[0]
     follower = _only_reader(output, recorded)
     if output is None or follower is None or follower.name not in ("add", "multiply"):
+        return False
+    if not fold_scales and (follower.name == "multiply" or operation.inputs.get("bias") is not None):
         return False
     other = follower.operand("y" if follower.inputs["x"] == output else "x")
     channels = _channels(operation, recorded)
