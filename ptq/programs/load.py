@@ -81,8 +81,8 @@ def load_program(
 
 @contextlib.contextmanager
 def _dynamic() -> Iterator[None]:
-    """Layers are made in dynamic mode with float32 as default; both are put back."""
-    static, dtype = not paddle.in_dynamic_mode(), paddle.get_default_dtype()
+    """Layers are made in dynamic mode with float32 as default, and draw random numbers that nobody keeps; all is put back."""
+    static, dtype, random = not paddle.in_dynamic_mode(), paddle.get_default_dtype(), paddle.get_rng_state()
     if static:
         paddle.disable_static()
     paddle.set_default_dtype("float32")
@@ -90,6 +90,7 @@ def _dynamic() -> Iterator[None]:
         yield
     finally:
         paddle.set_default_dtype(dtype)
+        paddle.set_rng_state(random)
         if static:
             paddle.enable_static()
 
