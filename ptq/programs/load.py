@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -69,7 +70,11 @@ def load_program(
         _refuse_unknown(files.model, recorded, nesting)
         arrays = read_parameters(files, recorded.parameters)
         for parameter in recorded.parameters:
-            data = _tensor(arrays[parameter.name]) if parameter.saved else paddle.zeros(parameter.shape, WIDENED.get(parameter.dtype, parameter.dtype))
+            data = (
+                _tensor(arrays[parameter.name])
+                if parameter.saved
+                else paddle.zeros(parameter.shape, WIDENED.get(parameter.dtype, parameter.dtype))
+            )
             recorded.constants[parameter.value] = Constant(data, parameter.name, parameter.trainable)
         simplify(recorded, fold_scales)
         _refuse_unsaved(files.model, recorded)
@@ -126,7 +131,7 @@ def _refuse_unsaved(path: Path, recorded: Recorded) -> None:
                 raise ProgramError(f"{path} reads {unsaved[value]} at {operation.where}, a buffer that was not saved")
 
 
-def _tensor(array: np.ndarray) -> paddle.Tensor:  # type: ignore[type-arg]
+def _tensor(array: np.ndarray[Any, Any]) -> paddle.Tensor:
     """The data as a tensor; half precision is widened, which loses nothing."""
     if array.dtype == np.uint16:
         array = (array.astype(np.uint32) << 16).view(np.float32)

@@ -40,7 +40,9 @@ def _open_json(path: Path, data: bytes) -> Any:
     try:
         header = json.loads(data)["base_code"]["magic"]
     except UnicodeDecodeError as error:
-        raise ProgramError(f"{path} is no saved program: it is not text ({error.reason}); an encrypted program must be decrypted") from error
+        raise ProgramError(
+            f"{path} is no saved program: it is not text ({error.reason}); an encrypted program must be decrypted"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ProgramError(f"{path} is no saved program, or it is cut: {error}") from error
     except (KeyError, TypeError, IndexError) as error:

@@ -80,10 +80,7 @@ def _step(operation: Operation, recorded: Recorded, built: Built | None, path: s
 
 def _owners(built: dict[Operation, Built | None], paths: dict[Operation, str]) -> dict[int, tuple[str, str]]:
     return {
-        value: (paths[operation], name)
-        for operation, layer in built.items()
-        if layer is not None
-        for name, value in layer.weights.items()
+        value: (paths[operation], name) for operation, layer in built.items() if layer is not None for name, value in layer.weights.items()
     }
 
 

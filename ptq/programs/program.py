@@ -102,7 +102,7 @@ def _run(program: Program, arguments: tuple[Any, ...]) -> Any:
             result = _at(program, path)(*tensors)
         else:
             result = function(_at(program, path), *tensors)
-        if type(writes) is int:
+        if isinstance(writes, int):
             values[writes] = result
         else:
             _write(values, writes, result)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import paddle
-import paddle.nn.functional as F  # noqa: N812 - Paddle's own name for it
 from paddle import _C_ops
 
 __all__: list[str] = []
+
+NATIVE: Any = _C_ops  # the module itself: whoever watches a forward replaces what is in it
 
 
 def as_tensor(numbers: Any) -> Any:
@@ -41,22 +42,22 @@ def reshape(x: Any, shape: Any) -> Any:
 
 def slice_(x: Any, axes: list[int], starts: Any, ends: Any, infer_flags: list[int], decrease_axis: list[int]) -> Any:
     """Bounds may be computed."""
-    return _C_ops.slice(x, axes, bounds(starts), bounds(ends), infer_flags, decrease_axis)
+    return NATIVE.slice(x, axes, bounds(starts), bounds(ends), infer_flags, decrease_axis)
 
 
 def strided_slice(x: Any, axes: list[int], starts: Any, ends: Any, strides: Any) -> Any:
     """Bounds may be computed."""
-    return _C_ops.strided_slice(x, axes, bounds(starts), bounds(ends), bounds(strides))
+    return NATIVE.strided_slice(x, axes, bounds(starts), bounds(ends), bounds(strides))
 
 
 def expand(x: Any, shape: Any) -> Any:
     """Sizes may be computed; -1 keeps a size."""
-    return _C_ops.expand(x, as_tensor(shape))
+    return NATIVE.expand(x, as_tensor(shape))
 
 
 def tile(x: Any, repeats: Any) -> Any:
     """Repeats may be computed."""
-    return _C_ops.tile(x, as_tensor(repeats))
+    return NATIVE.tile(x, as_tensor(repeats))
 
 
 def unsqueeze(x: Any, axis: Any) -> Any:
@@ -91,14 +92,10 @@ def clip(x: Any, low: Any, high: Any) -> Any:
     return paddle.clip(x, low, high)
 
 
-def downscaled(x: Any, p: float) -> Any:
-    """A dropout that was not made up for in training, in evaluation."""
-    return paddle.scale(x, 1.0 - p)
-
 
 def grid(tensors: Sequence[Any]) -> Any:
     """All combinations of coordinates."""
-    return _C_ops.meshgrid(list(tensors))
+    return NATIVE.meshgrid(list(tensors))
 
 
 def einsum(tensors: Sequence[Any], equation: str) -> Any:
@@ -113,12 +110,12 @@ def assign_value(shape: list[int], dtype: Any, values: list[Any]) -> Any:
 
 def set_value(x: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease: Any, none: Any, shape: Any, values: Any) -> Any:
     """A slice filled with numbers, in a new tensor."""
-    return _C_ops.set_value(x, bounds(starts), bounds(ends), bounds(steps), axes, decrease, none, shape, values)
+    return NATIVE.set_value(x, bounds(starts), bounds(ends), bounds(steps), axes, decrease, none, shape, values)
 
 
 def set_value_with_tensor(x: Any, values: Any, starts: Any, ends: Any, steps: Any, axes: Any, decrease: Any, none: Any) -> Any:
     """A slice filled with a tensor, in a new tensor."""
-    return _C_ops.set_value_with_tensor(x, values, bounds(starts), bounds(ends), bounds(steps), axes, decrease, none)
+    return NATIVE.set_value_with_tensor(x, values, bounds(starts), bounds(ends), bounds(steps), axes, decrease, none)
 
 
 def matmul_with_flatten(x: Any, y: Any, x_columns: int, y_columns: int) -> Any:
@@ -143,7 +140,7 @@ def _product(sizes: Sequence[int]) -> int:
 
 def interpolate(x: Any, size: Any, sizes: Any, scales: Any, native: str, *attributes: Any) -> Any:
     """Sizes as a tensor, as a list of scalars, or in the attributes."""
-    return getattr(_C_ops, native)(x, size, sizes, scales, *attributes)
+    return getattr(NATIVE, native)(x, size, sizes, scales, *attributes)
 
 
 def legacy_matmul(x: Any, y: Any, transpose_x: bool, transpose_y: bool, alpha: float) -> Any:
@@ -152,19 +149,7 @@ def legacy_matmul(x: Any, y: Any, transpose_x: bool, transpose_y: bool, alpha: f
     return product if alpha == 1.0 else paddle.scale(product, alpha)
 
 
-def rnn(*arguments: Any) -> Any:
-    """Results in the order of the operator: answers, dropout state, states, reserve."""
-    return _C_ops.rnn(*arguments)
 
-
-def pad(x: Any, paddings: list[int], value: Any) -> Any:
-    """Every axis, with one number."""
-    return _C_ops.pad(x, paddings, value)
-
-
-def log_softmax(x: Any, axis: int) -> Any:
-    """As `paddle.nn.functional` has it."""
-    return F.log_softmax(x, axis)
 
 
 def unbound(tensors: Sequence[Any], index: int) -> Any:

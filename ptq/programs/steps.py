@@ -86,7 +86,7 @@ class Step:
         outputs: where its results go; ``None`` for one that nobody reads.  A single one that is no list takes the result as it is.
         function: what is called; it gets the layer first where there is one, and may be ``None`` then: the layer itself is called.
         layer: path of the layer.
-        training: the step runs in training mode only; otherwise its result is its input.
+        dead: values that nobody reads after it.
     """
 
     inputs: tuple[int, ...]

@@ -24,7 +24,6 @@ class Built:
         weights: values of its parameters and buffers by their names in the layer.
         inputs: values that it is called with.
         function: what calls it with other than one tensor after the other: ``function(layer, *tensors)``.
-        names: names of the parameters' data in the program; two uses with the same are one layer.
     """
 
     kind: type[nn.Layer]

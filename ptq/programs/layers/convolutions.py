@@ -33,7 +33,7 @@ def _transposed(operation: Operation, recorded: Recorded, kind: type[nn.Layer], 
     shape, groups = recorded.shapes[weights["weight"]], int(operation.attrs["groups"])
     arguments = {**_arguments(operation, axes), "in_channels": shape[0], "out_channels": shape[1] * groups, "kernel_size": list(shape[2:])}
     arguments["bias_attr"] = zeros("bias" in weights)
-    padding = operation.attrs.get("output_padding") or 0
+    padding: Any = operation.attrs.get("output_padding") or 0
     arguments["output_padding"] = padding[0] if axes == 1 and padding else padding
     return Built(kind, arguments, (operation.operand("x"),), weights, Sized(size) if size else None)
 

@@ -253,6 +253,4 @@ def _pads_nothing(operation: Operation) -> bool:
     if operation.name == "linear":
         return True
     algorithm = operation.attrs["padding_algorithm"]
-    return operation.name in CONVOLUTIONS and (
-        algorithm == "VALID" or (algorithm == "EXPLICIT" and not any(operation.attrs["paddings"]))
-    )
+    return operation.name in CONVOLUTIONS and (algorithm == "VALID" or (algorithm == "EXPLICIT" and not any(operation.attrs["paddings"])))

@@ -14,6 +14,7 @@ __all__ = ["fold_constants"]
 
 # Their results hold the elements of their first operand, all of them and in the same order.
 RESHAPING = ("reshape", "unsqueeze", "squeeze", "flatten", "assign", "share_data", "view_shape")
+KEPT = ("embedding",)  # a table stays a layer, also where it is always asked for the same rows (positions)
 LARGE = 1 << 20  # elements: what is larger than its operands and than this is computed in each forward
 
 
@@ -29,7 +30,7 @@ def fold_constants(recorded: Recorded) -> None:
 
 
 def _is_known(operation: Operation, recorded: Recorded) -> bool:
-    return all(value in recorded.constants for value in operation.reads()) and all(
+    return operation.name not in KEPT and all(value in recorded.constants for value in operation.reads()) and all(
         output in recorded.shapes for output in operation.outputs if output is not None
     )
 

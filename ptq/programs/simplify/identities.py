@@ -70,15 +70,15 @@ def _is_identity(operation: Operation, recorded: Recorded) -> bool:
     if name == "reshape":
         return _same_shape(operation, source, recorded)
     if name == "cast":
-        return recorded.dtypes.get(source) == operation.attrs["dtype"]
+        return bool(recorded.dtypes.get(source) == operation.attrs["dtype"])
     if name == "transpose":
         return bool(operation.attrs["perm"] == list(range(len(operation.attrs["perm"]))))
     if name == "scale":
         scale = operation.inputs.get("scale")
         factor = recorded.constants.get(scale) if isinstance(scale, int) else None
-        return factor is not None and factor.data.item() == 1.0 and operation.attrs["bias"] == 0.0
+        return bool(factor is not None and factor.data.item() == 1.0 and operation.attrs["bias"] == 0.0)
     if name == "flatten":
-        return operation.attrs["start_axis"] % len(recorded.shapes[source]) == operation.attrs["stop_axis"] % len(recorded.shapes[source])
+        return bool(operation.attrs["start_axis"] % len(recorded.shapes[source]) == operation.attrs["stop_axis"] % len(recorded.shapes[source]))
     return False
 
 

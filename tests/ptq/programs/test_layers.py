@@ -85,7 +85,11 @@ def test_a_tied_embedding_stays_one_parameter(tmp_path: Path) -> None:
 
 
 def test_dropout_disappears(tmp_path: Path) -> None:
-    net = save(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 3), nn.Dropout(0.25, mode="downscale_in_infer")), tmp_path / "m", [None, 4])
+    net = save(
+        nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 3), nn.Dropout(0.25, mode="downscale_in_infer")),
+        tmp_path / "m",
+        [None, 4],
+    )
     layer = ptq.load_program(tmp_path / "m")
     assert not [inner for inner in layer.sublayers() if isinstance(inner, nn.Dropout)]
     assert len(layer._steps) == 3  # two products, and the factor 1 - p

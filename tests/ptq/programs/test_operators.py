@@ -88,9 +88,7 @@ def test_legacy_format(name: str, legacy_format: Path) -> None:
 def test_common_operators_are_known_and_tried(new_format: Path) -> None:
     known = {*OPERATORS, *LAYERS, "dropout"}
     assert not [name for name in COMMON if name not in known]
-    tried = {
-        operation.name for name in CASES for operation in record(open_program(new_format / f"{name}.json"))[0].operations
-    }
+    tried = {operation.name for name in CASES for operation in record(open_program(new_format / f"{name}.json"))[0].operations}
     assert not [name for name in COMMON if name not in tried]
 
 

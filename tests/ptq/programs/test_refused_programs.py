@@ -44,7 +44,7 @@ FILES = {
     "a list": ("model.json", lambda _: b"[1, 2]", "cannot be read as a Paddle program"),
     "other JSON": ("model.json", lambda _: b'{"a": 1}', "no base_code"),
     "other magic": ("model.json", lambda data: data.replace(b'"magic":"pir"', b'"magic":"bir"'), "says 'bir'"),
-    "no text": ("model.json", lambda data: b"{" + bytes(range(128, 256)), "encrypted"),
+    "no text": ("model.json", lambda _: b"{" + bytes(range(128, 256)), "encrypted"),
     "encrypted": ("model.json", lambda data: bytes(byte ^ 0x5A for byte in data), "encrypted"),
     "no blocks": ("model.json", lambda data: json.dumps({**json.loads(data), "program": {"regions": []}}).encode(), "Paddle cannot read"),
     "cut legacy program": ("legacy.pdmodel", HALF, "it is cut, encrypted"),
@@ -88,7 +88,7 @@ def test_missing_files(folder: Path) -> None:
     with pytest.raises(ProgramError, match=r"has 2 parameters, and there is no file .*small\.pdiparams"):
         ptq.load_program(folder / "small")
     (folder / "empty").mkdir()
-    with pytest.raises(ProgramError, match="holds no saved program.*it holds nothing"):
+    with pytest.raises(ProgramError, match=r"holds no saved program.*it holds nothing"):
         ptq.load_program(folder / "empty")
 
 
@@ -111,7 +111,7 @@ def test_parameters_of_another_program(folder: Path, tmp_path: Path) -> None:
         ptq.load_program(folder / "small", params_path=tmp_path / "turned.pdiparams")
     parts = tmp_path / "parts"
     parts.mkdir()
-    with pytest.raises(ProgramError, match="there is no file .* for the parameter"):
+    with pytest.raises(ProgramError, match=r"there is no file .* for the parameter"):
         ptq.load_program(folder / "small", params_path=parts)
 
 
@@ -129,7 +129,7 @@ def test_unknown_operators_are_all_named(tmp_path: Path) -> None:
 
 def test_unknown_legacy_operator(folder: Path) -> None:
     _change(folder / "legacy.pdmodel", lambda data: data.replace(b"hard_swish", b"hard_swoon"))
-    with pytest.raises(UnsupportedOperatorError, match="hard_swoon .1 times, first at operation"):
+    with pytest.raises(UnsupportedOperatorError, match=r"hard_swoon .1 times, first at operation"):
         ptq.load_program(folder / "legacy")
 
 
@@ -187,7 +187,7 @@ def test_training(tmp_path: Path) -> None:
 
     save(Training(), tmp_path / "m", [None, 4])
     layer = ptq.load_program(tmp_path / "m")
-    with pytest.raises(ProgramError, match="cannot be trained.*dropout was taken out at operation .*Dropout"):
+    with pytest.raises(ProgramError, match=r"cannot be trained.*dropout was taken out at operation .*Dropout"):
         layer.train()
     assert not layer.training
     layer.eval()
