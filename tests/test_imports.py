@@ -32,6 +32,7 @@ ROOMS = (
         "hooks",
     ),
     ("batches", "call_spec", "calibration", "calibration_checks", "calibration_diff", "calibration_file"),
+    ("programs",),
     ("layers",),
     ("passes",),
     ("ledger",),
