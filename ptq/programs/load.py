@@ -21,7 +21,7 @@ from .opening import open_program, refuse_quantized
 from .operators import OPERATORS
 from .parameter_file import read_parameters
 from .plan import make_plan
-from .program import Program
+from .program import MOST_INPUTS, Program
 from .recording import WIDENED, record
 from .records import Constant, Operation, Recorded
 from .simplify import simplify
@@ -68,6 +68,8 @@ def load_program(
     with _dynamic():
         recorded, nesting = record(program)
         _refuse_unknown(files.model, recorded, nesting)
+        if len(recorded.inputs) > MOST_INPUTS:
+            raise ProgramError(f"{files.model} takes {len(recorded.inputs)} inputs, and at most {MOST_INPUTS} can be saved again")
         arrays = read_parameters(files, recorded.parameters)
         for parameter in recorded.parameters:
             data = (

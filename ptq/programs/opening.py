@@ -92,7 +92,8 @@ def refuse_quantized(path: Path, counts: Counter[str]) -> None:
     if found:
         listed = ", ".join(f"{count} {name}" for name, count in sorted(found.items()))
         raise AlreadyQuantizedError(
-            f"{path} was quantized already: it holds {listed}, which PaddleSlim's quantization writes; load the float program that it was made from"
+            f"{path} was quantized already: it holds {listed}, which PaddleSlim's quantization writes; "
+            "load the float program that it was made from"
         )
 
 

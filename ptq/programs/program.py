@@ -15,7 +15,9 @@ from ..modes import untraced
 from .plan import Plan
 from .records import Constant, Port
 
-__all__ = ["Program"]
+__all__ = ["MOST_INPUTS", "Program"]
+
+MOST_INPUTS = 12
 
 
 class Program(nn.Layer):  # type: ignore[misc]

@@ -72,7 +72,7 @@ class _Recording:
         if name == "builtin.parameter":
             self._parameter(op.results()[0], results[0], attrs)
         elif name in ("pd_op.data", "pd_op.feed"):
-            self._feed(op.results()[0], results[0], attrs)
+            self._feed(results[0], attrs)
         elif name == "pd_op.fetch":
             number = self._number(op.operands_source()[0])
             self.fetches.append((int(attrs["col"]), number if number is not None else -1))
@@ -97,7 +97,7 @@ class _Recording:
             )
         )
 
-    def _feed(self, value: Any, number: int | None, attrs: dict[str, Any]) -> None:
+    def _feed(self, number: int | None, attrs: dict[str, Any]) -> None:
         if number is None:
             return
         column = int(attrs.get("col", len(self.feeds)))

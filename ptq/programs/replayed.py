@@ -92,7 +92,6 @@ def clip(x: Any, low: Any, high: Any) -> Any:
     return paddle.clip(x, low, high)
 
 
-
 def grid(tensors: Sequence[Any]) -> Any:
     """All combinations of coordinates."""
     return NATIVE.meshgrid(list(tensors))
@@ -147,9 +146,6 @@ def legacy_matmul(x: Any, y: Any, transpose_x: bool, transpose_y: bool, alpha: f
     """The matmul of Paddle 1, with a factor."""
     product = paddle.matmul(x, y, transpose_x, transpose_y)
     return product if alpha == 1.0 else paddle.scale(product, alpha)
-
-
-
 
 
 def unbound(tensors: Sequence[Any], index: int) -> Any:

@@ -78,7 +78,9 @@ def _is_identity(operation: Operation, recorded: Recorded) -> bool:
         factor = recorded.constants.get(scale) if isinstance(scale, int) else None
         return bool(factor is not None and factor.data.item() == 1.0 and operation.attrs["bias"] == 0.0)
     if name == "flatten":
-        return bool(operation.attrs["start_axis"] % len(recorded.shapes[source]) == operation.attrs["stop_axis"] % len(recorded.shapes[source]))
+        return bool(
+            operation.attrs["start_axis"] % len(recorded.shapes[source]) == operation.attrs["stop_axis"] % len(recorded.shapes[source])
+        )
     return False
 
 

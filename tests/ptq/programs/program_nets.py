@@ -107,7 +107,7 @@ def save_legacy(prefix: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def one_file_each(layer: nn.Layer, folder: Path, names: dict[str, Any]) -> None:
+def one_file_each(folder: Path, names: dict[str, Any]) -> None:
     """Writes tensors as Paddle does, one file for each name."""
     folder.mkdir(exist_ok=True)
     for name, tensor in names.items():

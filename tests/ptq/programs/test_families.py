@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from benchmarks.programs import predict, recurrent, save_family, save_legacy, save_net
-from benchmarks.zoo import FAMILIES, example
 from program_nets import picture
 
 import ptq
-
+from benchmarks.programs import predict, recurrent, save_family, save_legacy, save_net
+from benchmarks.zoo import FAMILIES, example
 
 
 def _check(program: Path, inputs: list[np.ndarray]) -> None:

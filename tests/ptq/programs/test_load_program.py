@@ -12,7 +12,7 @@ import paddle
 import pytest
 from paddle import nn
 from paddle.static import InputSpec
-from program_nets import LCNet, Mixed, Tied, answers, one_file_each, picture, save, save_legacy
+from program_nets import LCNet, Mixed, Tied, answers, one_file_each, picture, save
 
 import ptq
 from ptq import ImperativePTQ, PTQConfig
@@ -28,11 +28,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prefix
 
 
-@pytest.fixture(scope="module")
-def legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    prefix = tmp_path_factory.mktemp("legacy") / "model"
-    save_legacy(prefix)
-    return prefix
+@pytest.fixture
+def legacy(legacy_program: Path) -> Path:
+    return legacy_program
 
 
 @pytest.fixture
@@ -72,7 +70,7 @@ def test_legacy_folders(legacy: Path, tmp_path: Path) -> None:
 def test_one_file_for_each_parameter(tmp_path: Path) -> None:
     net = save(Mixed(), tmp_path / "m", [None, 3, None, None])
     tensors = {tensor.name: tensor for tensor in (*net.parameters(), *net.buffers())}
-    one_file_each(net, tmp_path / "parts", tensors)
+    one_file_each(tmp_path / "parts", tensors)
     layer = ptq.load_program(tmp_path / "m", params_path=tmp_path / "parts")
     np.testing.assert_allclose(answers(layer, X)[0], answers(net, X)[0], atol=1e-6)
 
@@ -153,6 +151,16 @@ def test_half_precision_is_computed_in_float32(dtype: str, tmp_path: Path) -> No
     np.testing.assert_array_equal(answers(layer, picture(3, 4))[0], want)
 
 
+def test_sites_of_replayed_operations_are_on_grids(program: Path) -> None:
+    """With placement `full`, replayed operations are seen as those of any model are."""
+    engine = ImperativePTQ(PTQConfig(placement="full"))
+    model = engine.quantize(ptq.load_program(program), fuse=True)
+    model(paddle.to_tensor(X))
+    converted = engine.convert(model)
+    rows = [row for row in ptq.coverage(converted, input_spec=[InputSpec([2, 3, 8, 8])]).rows if row.op == "add"]
+    assert [row.state for row in rows] == ["int8"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("placement", ["compute", "full"])
 def test_quantizes_saves_and_loads(placement: str, program: Path, tmp_path: Path) -> None:
@@ -197,6 +205,25 @@ class LCNetWithoutAffine(nn.Layer):
         for block in self.blocks:
             x = block(x)
         return nn.functional.sigmoid(self.up(self.neck(x)))
+
+
+def test_static_programs(tmp_path: Path) -> None:
+    """Saved by `paddle.static`, as most of Paddle's own tools do."""
+    paddle.enable_static()
+    try:
+        main, startup = paddle.static.Program(), paddle.static.Program()
+        with paddle.static.program_guard(main, startup):
+            x = paddle.static.data("x", [None, 3, 8, 8])
+            y = nn.functional.relu(nn.Conv2D(3, 4, 3)(x))
+            executor = paddle.static.Executor()
+            executor.run(startup)
+            want = executor.run(main, feed={"x": X}, fetch_list=[y])[0]
+            paddle.static.save_inference_model(str(tmp_path / "m"), [x], [y], executor, program=main)
+    finally:
+        paddle.disable_static()
+    layer = ptq.load_program(tmp_path / "m")
+    np.testing.assert_allclose(answers(layer, X)[0], want, atol=1e-6)
+    assert [type(inner) for inner in layer.sublayers() if not isinstance(inner, nn.LayerDict)] == [nn.Conv2D, nn.ReLU]
 
 
 def test_language_model_with_free_sizes(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.programs import OCR, ocr_folder, predict, why_no_ocr
 from paddle import nn
 from program_nets import answers, picture
 
 import ptq
+from benchmarks.programs import OCR, ocr_folder, predict, why_no_ocr
 
 pytestmark = pytest.mark.skipif(bool(why_no_ocr()), reason=why_no_ocr() or "the OCR programs are here")
 SHAPES = [(name, shape) for name, (_, shapes) in OCR.items() for shape in shapes]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+
 from benchmarks.bench_programs import quantized_alike
 from benchmarks.real_nets import NETS, why_absent
 

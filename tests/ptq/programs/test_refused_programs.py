@@ -11,19 +11,20 @@ from pathlib import Path
 import paddle
 import pytest
 from paddle import nn
-from program_nets import Mixed, picture, save, save_legacy
+from program_nets import Mixed, picture, save
 
 import ptq
 from quantizers.errors import AlreadyQuantizedError, ProgramError, QuantizationError, UnsupportedOperatorError
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory, legacy_program: Path) -> Path:
     folder = tmp_path_factory.mktemp("saved")
     paddle.seed(0)
     save(Mixed(), folder / "model", [None, 3, None, None])
     save(nn.Linear(4, 5), folder / "small", [None, 4])
-    save_legacy(folder / "legacy")
+    for suffix in (".pdmodel", ".pdiparams"):
+        shutil.copy(f"{legacy_program}{suffix}", folder / f"legacy{suffix}")
     return folder
 
 
@@ -165,6 +166,15 @@ def test_quantized_programs(folder: Path) -> None:
         ptq.load_program(folder / "legacy")
 
 
+def test_own_artifacts_by_their_manifest(folder: Path) -> None:
+    (folder / "model.ptq.json").write_text("{}", encoding="utf-8")
+    for path in (folder / "model", folder / "model.json"):
+        with pytest.raises(ProgramError, match=r"saved by this project.*ptq\.load"):
+            ptq.load_program(path)
+    ptq.load_program(folder / "small")
+
+
+@pytest.mark.slow
 def test_own_artifacts(folder: Path) -> None:
     engine = ptq.ImperativePTQ(ptq.PTQConfig())
     model = engine.quantize(nn.Sequential(nn.Linear(4, 5)))
@@ -174,6 +184,20 @@ def test_own_artifacts(folder: Path) -> None:
     for path in (folder / "own" / "model", folder / "own" / "model.json", folder / "own"):
         with pytest.raises(ProgramError, match=r"saved by this project.*ptq\.load"):
             ptq.load_program(path)
+
+
+def test_too_many_inputs(tmp_path: Path) -> None:
+    paddle.enable_static()
+    try:
+        main = paddle.static.Program()
+        with paddle.static.program_guard(main):
+            inputs = [paddle.static.data(f"x{number}", [2]) for number in range(13)]
+            total = sum(inputs[1:], inputs[0])
+            paddle.static.save_inference_model(str(tmp_path / "m"), inputs, [total], paddle.static.Executor(), program=main)
+    finally:
+        paddle.disable_static()
+    with pytest.raises(ProgramError, match="takes 13 inputs, and at most 12"):
+        ptq.load_program(tmp_path / "m")
 
 
 def test_training(tmp_path: Path) -> None:
