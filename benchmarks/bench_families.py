@@ -17,7 +17,7 @@ from paddle.static import InputSpec
 from benchmarks.report import print_table, write_json
 from benchmarks.zoo import FAMILIES, centred_sqnr, example, make
 from ptq import ImperativePTQ, PTQConfig
-from ptq.export.check import largest_difference, replay
+from ptq.export.check import replay, tensors_apart
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 
 __all__ = ["measure"]
@@ -39,7 +39,7 @@ def _quantized(family: str, fuse: bool, bits: int | None) -> tuple[Any, float, f
         calibrated(example(family, seed=2))
         converted = engine.convert(calibrated)
         answer = _first(converted(x))
-    return converted, centred_sqnr(reference.numpy(), answer.numpy()), largest_difference(folded, reference)
+    return converted, centred_sqnr(reference.numpy(), answer.numpy()), tensors_apart(folded, reference)
 
 
 def amplification(family: str) -> float:
@@ -64,7 +64,7 @@ def measure(family: str, fuse: bool) -> dict[str, Any]:
         paddle.jit.save(converted, f"{folder}/model", input_spec=[spec])
         answers = replay(f"{folder}/model", [x])
         expected = [item for item in paddle.utils.flatten(converted(x)) if isinstance(item, paddle.Tensor)]
-    reload = max(largest_difference(a, b) for a, b in zip(answers, expected, strict=True))
+    reload = max(tensors_apart(a, b) for a, b in zip(answers, expected, strict=True))
     return {
         "family": family,
         "fuse": fuse,

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ptq.util.compare import sqnr_db as sqnr
+
 __all__ = ["agreement", "bits_per_byte", "map_f1", "softmax", "sqnr", "top1"]
-
-
-def sqnr(reference: np.ndarray, other: np.ndarray) -> float:
-    """Signal to quantization noise ratio in dB: power of the reference over power of the difference."""
-    reference, other = reference.astype(np.float64), other.astype(np.float64)
-    noise = np.square(reference - other).sum()
-    return float("inf") if noise == 0 else float(10 * np.log10(np.square(reference).sum() / noise))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

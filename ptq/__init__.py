@@ -11,6 +11,7 @@ from .convert.convert import release
 from .export import load
 from .imperative import ImperativePTQ
 from .layers import FloatFunctional
+from .programs import load_program
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
@@ -34,5 +35,6 @@ __all__ = [
     "default_ptq_config",
     "distributed",
     "load",
+    "load_program",
     "release",
 ]

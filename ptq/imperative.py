@@ -152,6 +152,7 @@ class ImperativePTQ:
         formats: Sequence[str] = ("jit",),
         float_baseline: bool = False,
         verbose: bool = True,
+        on_mismatch: str = "raise",
         **config: Any,
     ) -> nn.Layer:
         """Converts the model if it is not converted yet, saves it, checks what was saved in a fresh process, and prints a report.
@@ -167,6 +168,8 @@ class ImperativePTQ:
             float_baseline: also save the float model, batch norms folded, in the same formats, to compare with; its prefix is
                 ``float_`` and the name of this one.
             verbose: print the report.
+            on_mismatch: ``"raise"``, or ``"keep"``: a format whose check failed is kept all the same, with a warning, and the report and
+                the manifest say so.
             **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
 
         Returns:
@@ -188,8 +191,8 @@ class ImperativePTQ:
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
         specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
         if float_baseline:
-            save_artifact(as_float(model), baseline_path(path), specs, formats, **config)
-        report = save_artifact(model, path, specs, formats, coverage(model), **config)
+            save_artifact(as_float(model), baseline_path(path), specs, formats, on_mismatch=on_mismatch, **config)
+        report = save_artifact(model, path, specs, formats, coverage(model), on_mismatch, **config)
         if verbose:
             print("\n".join(report.lines()))
         state = state_of(model)

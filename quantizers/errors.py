@@ -18,11 +18,13 @@ __all__ = [
     "ModelError",
     "NoCalibrationDataError",
     "NonFiniteError",
+    "ProgramError",
     "QuantizationError",
     "QuantizationWarning",
     "ShapeError",
     "TraceError",
     "UnsupportedDtypeError",
+    "UnsupportedOperatorError",
 ]
 
 
@@ -84,6 +86,14 @@ class MismatchError(ArtifactError):
 
 class ExportError(ArtifactError):
     """A model cannot be written in the requested format."""
+
+
+class ProgramError(ArtifactError):
+    """A saved Paddle program cannot be read, or cannot be made a layer."""
+
+
+class UnsupportedOperatorError(ProgramError):
+    """A saved program holds operators that cannot be replayed."""
 
 
 class QuantizationWarning(UserWarning):

@@ -13,11 +13,12 @@ from typing import Any
 from quantizers.errors import ArtifactError, ConfigError
 
 from ..export.baseline import baseline_path
+from ..runtimes.cpu import this_cpu
+from ..runtimes.profile import INT8, OpTime
 from ..util.child import run_module
 from ..util.progress import progress
 from .artifact import Artifact, Input, check_pair, fixed_batch, read_artifact, with_batch
-from .profile import INT8, OpTime
-from .reasons import FASTER, Inference, has_vnni, reasons
+from .reasons import FASTER, Inference, reasons
 from .report import BenchReport, Row, RuntimeResult
 from .runtimes import RUNTIMES, Runtime
 from .task import Task
@@ -95,7 +96,7 @@ def bench(
     inputs = {batch: tuple(with_batch(int8.inputs, batch, input_shapes)) for batch in sizes}
     setting = _Setting(int8, floats, inputs, list(dict.fromkeys(threads)), rounds, seconds, measure or in_process)
     results = tuple(_runtime(runtime, setting) for runtime in progress(list(RUNTIMES.values()), description="bench"))
-    report = BenchReport(int8.prefix, floats.prefix, has_vnni(), fixed, results)
+    report = BenchReport(int8.prefix, floats.prefix, this_cpu(), fixed, results)
     if not report.rows:
         skipped = "; ".join(f"{result.name}: {result.skipped}" for result in results)
         raise ArtifactError(f"{int8.prefix} could not be measured: {skipped}")
@@ -155,7 +156,7 @@ def _why(runtime: Runtime, setting: _Setting, rows: Sequence[Row]) -> list[str]:
         Inference(ms / 1e3, [OpTime(**item) for item in setting.measure(setting.task(runtime, "profile", batch, threads, label))])
         for label, ms in ((slowest.baseline, speed.float_ms), (INT8, speed.int8_ms))
     )
-    return reasons(floats, int8, has_vnni())
+    return reasons(floats, int8, this_cpu().has_vnni)
 
 
 def in_process(task: Task) -> Any:

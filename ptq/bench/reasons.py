@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from .profile import COMPUTE, CONVERSION, INT8, OTHER, OpTime
+from ..runtimes.profile import COMPUTE, CONVERSION, INT8, OTHER, OpTime
 
-__all__ = ["FASTER", "Inference", "has_vnni", "reasons"]
+__all__ = ["FASTER", "Inference", "reasons"]
 
 # Below this ratio of float to int8 a model does not count as faster.
 FASTER = 1.1
@@ -17,7 +16,6 @@ FASTER = 1.1
 NOTABLE = 0.1
 SMALL_MODEL = 1e-3
 SMALL_OPERATION = 2e-5
-DOT_PRODUCT_FLAGS = {"avx512_vnni", "avx_vnni"}
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,6 @@ class Inference:
         return _seconds(self.of(kind))
 
 
-def has_vnni(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
-    """Whether the processor has int8 dot products; ``None`` where the system does not tell (not Linux, or no x86)."""
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    flags = next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), None)
-    return None if flags is None else bool(DOT_PRODUCT_FLAGS.intersection(flags))
-
-
 def reasons(floats: Inference, int8: Inference, vnni: bool | None) -> list[str]:
     """Sentences that explain why int8 takes about as long as float, or longer.
 
@@ -76,7 +64,7 @@ def _breakdown(floats: Inference, int8: Inference) -> str:
 def _no_vnni(vnni: bool | None) -> str:
     if vnni is None:
         return "whether this processor has int8 dot products (VNNI) is unknown: without them int8 gains little"
-    return "" if vnni else "no VNNI: this processor lacks int8 dot products (avx512_vnni, avx_vnni), without which int8 gains little"
+    return "" if vnni else "no VNNI: this processor lacks int8 dot products (such as avx512_vnni), without which int8 gains little"
 
 
 def _baseline(floats: Inference, _int8: Inference) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 import paddle
 
-from .profile import INT8
+from ..runtimes.cpu import Cpu
+from ..runtimes.profile import INT8
 from .reasons import FASTER
 from .timing import Speed
 
@@ -48,11 +49,11 @@ class RuntimeResult:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """All runtimes. ``vnni``: see `has_vnni`; ``fixed_batch``: the only batch size that the model takes, ``None`` when it is free."""
+    """All runtimes. ``cpu``: what was measured on; ``fixed_batch``: the only batch size that the model takes, ``None`` when it is free."""
 
     path: str
     float_path: str
-    vnni: bool | None
+    cpu: Cpu
     fixed_batch: int | None
     runtimes: tuple[RuntimeResult, ...]
 
@@ -68,6 +69,8 @@ class BenchReport:
             _table(_SPEED, [_speed_cells(row) for row in self.rows]),
             _table(_SIZE, [cells for result in self.runtimes for cells in _size_cells(result)]),
         ]
+        if self.cpu.saturates:
+            parts.append(_PLAIN.format(cpu=self.cpu))
         if self.fixed_batch is not None:
             parts.append(f"the model was saved for a batch of {self.fixed_batch}, and is measured with no other")
         parts += [f"not measured: {result.name}: {result.skipped}" for result in self.runtimes if result.skipped]
@@ -86,7 +89,8 @@ class BenchReport:
             "paddle": paddle.__version__,
             "python": platform.python_version(),
             "cores": os.cpu_count(),
-            "vnni": self.vnni,
+            "cpu": self.cpu.name,
+            "vnni": self.cpu.has_vnni,
             "fixed batch": self.fixed_batch,
             "rows": self.flat_rows(),
             "not measured": {result.name: result.skipped for result in self.runtimes if result.skipped},
@@ -94,6 +98,10 @@ class BenchReport:
         }
 
 
+_PLAIN = (
+    "{cpu} has no VNNI: int8 is measured in the plain setting of each runtime, in which sums of 8-bit weights saturate here; "
+    "in ONNX Runtime session.x64quantprecision=1 is right and slower, weights of 7 bits are right everywhere"
+)
 _SPEED = ("runtime", "baseline", "batch", "threads", "float ms", "int8 ms", "ratio", "quartiles", "rounds")
 _SIZE = ("runtime", "baseline", "float MB on disk", "int8 MB on disk", "float peak MB", "int8 peak MB")
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import with_onnxruntime, with_openvino, with_paddle
-from .profile import INT8, OpTime
-from .timing import Run
+from ..export.inference.predictor import INFERENCE_SUFFIXES, create_int8_predictor
+from ..export.jit.program import SUFFIXES as PORTABLE_SUFFIXES
+from ..runtimes import onnxruntime, openvino, paddle_inference
+from ..runtimes.profile import INT8, OpTime, Run
 
 __all__ = ["RUNTIMES", "Load", "Runtime"]
 
 Load = Callable[[str, Sequence[np.ndarray], int], Run]
 Profile = Callable[[str, str, Sequence[np.ndarray], int], list[OpTime]]
+
+ONNX = ".onnx"
+FLOAT32 = "float32"
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,73 @@ class Runtime:
         return {**self.floats(), INT8: self.load}
 
 
+def _onnxruntime(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
+    return onnxruntime.load(prefix + ONNX, feeds, threads)
+
+
+def _onnxruntime_profile(_label: str, prefix: str, feeds: Sequence[np.ndarray], threads: int) -> list[OpTime]:
+    return onnxruntime.profile(prefix + ONNX, feeds, threads)
+
+
+def _openvino(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
+    return openvino.load(prefix + ONNX, feeds, threads)
+
+
+def _openvino_float32(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
+    return openvino.load(prefix + ONNX, feeds, threads, openvino.FLOAT32)
+
+
+def _openvino_floats() -> dict[str, Load]:
+    """The float file in float32, and in the precision that OpenVINO itself chooses where this is another (bfloat16)."""
+    chosen = openvino.default_precision()
+    return {FLOAT32: _openvino_float32} if chosen == "f32" else {FLOAT32: _openvino_float32, f"default ({chosen})": _openvino}
+
+
+def _openvino_profile(label: str, prefix: str, feeds: Sequence[np.ndarray], threads: int) -> list[OpTime]:
+    return openvino.profile(prefix + ONNX, feeds, threads, openvino.FLOAT32 if label == FLOAT32 else None)
+
+
+def _files(prefix: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
+    return prefix + suffixes[0], prefix + suffixes[1]
+
+
+def _engine(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
+    return paddle_inference.prepared(create_int8_predictor(prefix, threads=threads), prefix, feeds)
+
+
+def _engine_float(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
+    return paddle_inference.prepared(paddle_inference.open_engine(_files(prefix, INFERENCE_SUFFIXES), threads), prefix, feeds)
+
+
+def _kernels(suffixes: tuple[str, ...], onednn: bool) -> Load:
+    def load(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
+        return paddle_inference.prepared(paddle_inference.open_kernels(_files(prefix, suffixes), threads, onednn=onednn), prefix, feeds)
+
+    return load
+
+
+def _engine_floats() -> dict[str, Load]:
+    """The float file with oneDNN, which is what users run, and with the engine that runs int8."""
+    return {"oneDNN float": _kernels(INFERENCE_SUFFIXES, onednn=True), "OpenVINO float": _engine_float}
+
+
+def _engine_profile(label: str, prefix: str, feeds: Sequence[np.ndarray], threads: int) -> list[OpTime]:
+    load = {**_engine_floats(), INT8: _engine}[label]
+    return paddle_inference.profile(lambda: load(prefix, feeds, threads))
+
+
+# Plain kernels: oneDNN runs the quantized portable file many times slower.
+_portable = _kernels(PORTABLE_SUFFIXES, onednn=False)
+
 _ALL = (
-    Runtime(
-        "ONNX Runtime",
-        (with_onnxruntime.SUFFIX,),
-        with_onnxruntime.load,
-        lambda: {"float": with_onnxruntime.load},
-        with_onnxruntime.profile,
-    ),
-    Runtime("OpenVINO", (with_openvino.SUFFIX,), with_openvino.load, with_openvino.float_loaders, with_openvino.profile),
-    Runtime("Paddle Inference", with_paddle.INFERENCE_SUFFIXES, with_paddle.load, with_paddle.float_loaders, with_paddle.profile),
+    Runtime(onnxruntime.ONNX_RUNTIME, (ONNX,), _onnxruntime, lambda: {"float": _onnxruntime}, _onnxruntime_profile),
+    Runtime(openvino.OPENVINO, (ONNX,), _openvino, _openvino_floats, _openvino_profile),
+    Runtime(paddle_inference.PADDLE_INFERENCE, INFERENCE_SUFFIXES, _engine, _engine_floats, _engine_profile),
     Runtime(
         "Paddle portable",
-        with_paddle.PORTABLE_SUFFIXES,
-        with_paddle.load_portable,
-        with_paddle.portable_float_loaders,
+        PORTABLE_SUFFIXES,
+        _portable,
+        lambda: {"oneDNN float": _kernels(PORTABLE_SUFFIXES, onednn=True), "plain float": _portable},
         never_faster="the portable file is smaller, not faster: it computes in float and rounds to the integer grids with ordinary "
         "operations, since Paddle has no int8 kernels for it; deploy path.onnx or path.infer.pdmodel for speed",
     ),

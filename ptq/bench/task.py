@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from ..runtimes.profile import INT8
 from .artifact import Input
-from .profile import INT8
 
 __all__ = ["Task"]
 

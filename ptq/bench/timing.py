@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Run", "Speed", "clock_for", "compare", "interleave"]
+from ..runtimes.profile import Run
 
-Run = Callable[[], object]
+__all__ = ["Speed", "clock_for", "compare", "interleave"]
 
 WARM_UP = 2
 # A single run of a small model is too short for the clock: it is repeated until this many seconds have passed.

@@ -14,7 +14,7 @@ from paddle.static import InputSpec
 from ..util.nests import map_nest, map_tensors, tensors_in
 from .call_spec import merge_specs
 
-__all__ = ["Call", "Sample", "Seen", "free_batch", "restore"]
+__all__ = ["Call", "Sample", "Seen", "free_batch"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -42,7 +42,7 @@ class Sample:
 
     def call(self) -> Call:
         """The arguments again, tensors with the dtypes that they had."""
-        restored: Call = restore(self.arrays, self.spec)
+        restored: Call = map_nest(restore, self.spec, self.arrays)
         return restored
 
 
@@ -111,9 +111,9 @@ class Seen:
         return f"layer '{layer}' {side}, batch {max(self.batches - 1, 0)}"
 
 
-def restore(value: Any, spec: Any) -> Any:
-    """The tensors of a kept call, with the dtypes of their specs."""
-    return map_nest(lambda leaf, kept: paddle.to_tensor(kept).astype(leaf.dtype) if isinstance(leaf, InputSpec) else kept, spec, value)
+def restore(spec: Any, value: Any) -> Any:
+    """One argument of a kept call: a tensor with the dtype of its spec, or what was passed."""
+    return paddle.to_tensor(value).astype(spec.dtype) if isinstance(spec, InputSpec) else value
 
 
 def _to_array(tensor: paddle.Tensor) -> np.ndarray:

@@ -21,6 +21,7 @@ from ..export.check import replay
 from ..export.jit.program import write_jit
 from ..imperative import ImperativePTQ
 from ..registry import PTQRegistry
+from ..util.compare import sqnr_db
 from ..util.extras import import_extra
 from ..util.progress import progress
 
@@ -141,7 +142,7 @@ def run_demo(output: str | Path = "demo-output") -> DemoReport:
     return DemoReport(
         float_accuracy=_share(reference.argmax(-1) == digits.test_labels),
         int8_accuracy=_share(answers.argmax(-1) == digits.test_labels),
-        sqnr=_sqnr(reference, answers),
+        sqnr=sqnr_db(reference, answers),
         agreement=_share(reference.argmax(-1) == answers.argmax(-1)),
         float_bytes=(folder / "float.pdiparams").stat().st_size,
         int8_bytes=(folder / "int8.pdiparams").stat().st_size,
@@ -213,11 +214,6 @@ def _calibrate(model: nn.Layer, images: np.ndarray) -> None:
 def _answers(model: nn.Layer, images: np.ndarray) -> np.ndarray:
     with paddle.no_grad():
         return np.concatenate([model(paddle.to_tensor(batch)).numpy() for batch in _batches(images)])
-
-
-def _sqnr(reference: np.ndarray, answers: np.ndarray) -> float:
-    noise = np.square(answers - reference, dtype=np.float64).sum()
-    return float(10 * np.log10(np.square(reference, dtype=np.float64).sum() / noise)) if noise else float("inf")
 
 
 def _share(hits: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from ..calibration.seen import Seen, restore
 from ..calibration.state import state_of
 from ..util.messages import last_line
 from ..util.nests import map_nest
-from .check import largest_difference
+from .check import tensors_apart
 
 __all__ = ["answer_of", "call_of", "output_positions", "sample_note", "tensors_of"]
 
@@ -86,7 +86,7 @@ def _calibrated_call(model: nn.Layer, seen: Seen) -> tuple[list[Any], list[Any]]
     if not seen.samples:  # the statistics came from a file, which tells shapes but holds no data, or the samples were released
         return specs, map_nest(_example, specs)
     arrays = _positional(model, *seen.samples[0].arrays)
-    return specs, [restore(array, spec) for array, spec in zip(arrays, specs, strict=True)]
+    return specs, [map_nest(restore, spec, array) for array, spec in zip(arrays, specs, strict=True)]
 
 
 def _positional(model: nn.Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
@@ -153,7 +153,7 @@ def output_positions(output_spec: Sequence[Any] | None, outputs: Sequence[paddle
 def _output_position(item: Any, outputs: Sequence[paddle.Tensor]) -> int:
     """Position of one output, given by its number or as what the model answers to the first calibration batch."""
     if isinstance(item, paddle.Tensor):
-        found = [i for i, output in enumerate(outputs) if output.shape == item.shape and largest_difference(item, output) < 1e-3]
+        found = [i for i, output in enumerate(outputs) if output.shape == item.shape and tensors_apart(item, output) < 1e-3]
     else:
         is_number = isinstance(item, (int, np.integer)) and not isinstance(item, bool)
         found = [int(item)] if is_number and 0 <= item < len(outputs) else []

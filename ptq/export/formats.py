@@ -27,12 +27,13 @@ Arrays = Sequence[np.ndarray]
 class Format:
     """One format besides the portable one, from whose files at the same prefix it is made.
 
-    ``write``: takes the prefix and the names of stored tensors; ``check``: takes the prefix, inputs, expected outputs and the names.
+    ``write``: takes the prefix and the names of stored tensors; ``check``: takes the prefix, inputs, expected outputs,
+    the names, and what becomes of a mismatch.
     """
 
     suffixes: tuple[str, ...]
     write: Callable[[str, Names], None]
-    check: Callable[[str, Arrays, Arrays, Names], Sequence[RuntimeReport]]
+    check: Callable[[str, Arrays, Arrays, Names, str], Sequence[RuntimeReport]]
 
 
 def _simulated(prefix: str) -> Path:
@@ -43,8 +44,8 @@ def _write_onnx(prefix: str, names: Names) -> None:
     write_onnx(prefix, Path(prefix + ONNX_SUFFIX), _simulated(prefix), names)
 
 
-def _check_onnx(prefix: str, inputs: Arrays, expected: Arrays, _names: Names) -> Sequence[RuntimeReport]:
-    return check_onnx(Path(prefix + ONNX_SUFFIX), inputs, expected, _simulated(prefix))
+def _check_onnx(prefix: str, inputs: Arrays, expected: Arrays, _names: Names, on_mismatch: str) -> Sequence[RuntimeReport]:
+    return check_onnx(Path(prefix + ONNX_SUFFIX), inputs, expected, _simulated(prefix), on_mismatch=on_mismatch)
 
 
 def _write_inference(prefix: str, names: Names) -> None:

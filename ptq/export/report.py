@@ -29,13 +29,15 @@ class RuntimeReport:
     """One runtime's answer to the self-check of one artifact.
 
     ``sqnr_db``: output of the runtime against the model in memory, in dB (``inf`` when equal); ``kernels``: every compute operation;
-    ``notes``: what else a reader should know, such as where rounding flipped.
+    ``notes``: what else a reader should know, such as where rounding flipped; ``mismatch``: what it computes differently from the model,
+    empty where the check passed.
     """
 
     runtime: str
     sqnr_db: float
     kernels: tuple[Kernel, ...]
     notes: Sequence[str] = ()
+    mismatch: str = ""
 
     @property
     def int8_share(self) -> float:
@@ -50,4 +52,5 @@ class RuntimeReport:
         floats = [
             f"  float: {kernel.name} ({kernel.op}, {kernel.kernel}): {kernel.reason}" for kernel in self.kernels if not kernel.is_int8
         ]
-        return [f"{self.runtime}: int8 {counts}; {self.sqnr_db:.1f} dB against the model in memory", *floats, *self.notes]
+        failed = [f"  THE CHECK FAILED: {self.mismatch}"] if self.mismatch else []
+        return [f"{self.runtime}: int8 {counts}; {self.sqnr_db:.1f} dB against the model in memory", *floats, *self.notes, *failed]

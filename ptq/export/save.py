@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
+from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError, MismatchError
 
 from ..layers import QuantizedActivation
 from ..registry import PTQRegistry
@@ -26,6 +26,7 @@ from .check import check_artifact
 from .formats import ALL_SUFFIXES, JIT, Format, formats_named
 from .jit.program import SUFFIXES, write_jit
 from .manifest import MANIFEST_SUFFIX, read_manifest, write_manifest
+from .mismatch import RAISE, checked_choice, settle
 from .onnx.write import parameter_names
 from .report import RuntimeReport
 
@@ -37,7 +38,10 @@ LEDGER_SUFFIX = ".ptq.coverage.json"
 
 @dataclass(frozen=True)
 class SaveReport:
-    """What was written: the path prefix, the bytes of each file, the difference found in the portable format, and the runtimes' reports."""
+    """What was written: the path prefix, the bytes of each file, the difference found in the portable format, and the runtimes' reports.
+
+    ``mismatch``: why the portable format failed its check and was kept all the same; empty where it passed.
+    """
 
     path: str
     bytes: dict[str, int]
@@ -45,11 +49,14 @@ class SaveReport:
     runtimes: tuple[RuntimeReport, ...] = ()
     ledger: Ledger | None = None
     note: str = ""
+    mismatch: str = ""
 
     def lines(self) -> list[str]:
         """The report for people."""
         sizes = ", ".join(f"{suffix} {size / 1e6:.2f} MB" for suffix, size in self.bytes.items())
         portable = f"Paddle, portable: differs by {self.difference:.1e} of the largest output from the model in memory"
+        if self.mismatch:
+            portable = f"Paddle, portable: THE CHECK FAILED: {self.mismatch}"
         coverage = [] if self.ledger is None else self.ledger.lines()
         notes = [self.note] if self.note else []
         return [f"{self.path}: {sizes}", portable, *notes, *(line for runtime in self.runtimes for line in runtime.lines()), *coverage]
@@ -61,6 +68,7 @@ def save_artifact(
     input_spec: Sequence[Any] | None,
     formats: Sequence[str] = (JIT,),
     ledger: Ledger | None = None,
+    on_mismatch: str = RAISE,
     **config: Any,
 ) -> SaveReport:
     """Writes the files of the formats, the coverage ledger where there is one, and the manifest ``path.ptq.json``.
@@ -68,6 +76,7 @@ def save_artifact(
     See `ImperativePTQ.save_quantized_model`.
     """
     chosen = formats_named(formats)
+    checked_choice(on_mismatch)
     folder, name = _checked_path(path)
     spec, arguments = call_of(model, input_spec)
     with eval_mode(model), paddle.no_grad():
@@ -79,7 +88,7 @@ def save_artifact(
             with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
                 prefix = os.path.join(temporary, name)
                 write_jit(model, prefix, spec, **config)
-                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected)
+                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected, on_mismatch)
                 report = replace(report, ledger=ledger, note=sample_note(model))
                 if ledger is not None:
                     ledger.to_json(prefix + LEDGER_SUFFIX)
@@ -93,10 +102,21 @@ def save_artifact(
 
 
 def _write_and_check(
-    model: nn.Layer, path: str, prefix: str, formats: dict[str, Format | None], inputs: list[paddle.Tensor], expected: list[paddle.Tensor]
+    model: nn.Layer,
+    path: str,
+    prefix: str,
+    formats: dict[str, Format | None],
+    inputs: list[paddle.Tensor],
+    expected: list[paddle.Tensor],
+    on_mismatch: str,
 ) -> SaveReport:
     """Makes every format from the portable files at ``prefix``, each checked against the model's answers."""
-    difference = check_artifact(prefix, inputs, expected)
+    mismatch, difference = "", float("inf")
+    try:
+        difference = check_artifact(prefix, inputs, expected)
+    except MismatchError as error:
+        mismatch = str(error)
+    settle(mismatch, on_mismatch)
     arrays, answers, names = [x.numpy() for x in inputs], [y.numpy() for y in expected], parameter_names(model)
     suffixes: list[str] = []
     runtimes: list[RuntimeReport] = []
@@ -104,8 +124,9 @@ def _write_and_check(
         suffixes += SUFFIXES if made is None else made.suffixes
         if made is not None:
             made.write(prefix, names)
-            runtimes += made.check(prefix, arrays, answers, names)
-    return SaveReport(path, {suffix: os.path.getsize(prefix + suffix) for suffix in suffixes}, difference, tuple(runtimes))
+            runtimes += made.check(prefix, arrays, answers, names, on_mismatch)
+    sizes = {suffix: os.path.getsize(prefix + suffix) for suffix in suffixes}
+    return SaveReport(path, sizes, difference, tuple(runtimes), mismatch=mismatch)
 
 
 def _checked_path(path: str) -> tuple[str, str]:
@@ -161,5 +182,6 @@ def _facts(model: nn.Layer, spec: Sequence[Any], report: SaveReport) -> dict[str
         "quantized_layers": sum(not isinstance(layer, QuantizedActivation) for layer in layers),
         "inputs": shapes,
         "paddle": paddle.__version__,
+        "mismatch": report.mismatch,
         "runtimes": [asdict(runtime) | {"sqnr_db": str(runtime.sqnr_db)} for runtime in report.runtimes],
     }

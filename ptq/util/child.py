@@ -14,15 +14,19 @@ from quantizers.errors import ArtifactError, ExportError
 __all__ = ["run_module", "start_module"]
 
 ROOT = str(Path(__file__).resolve().parents[2])
+# Far more than any of these processes has been seen to take: what is still running then has hung.
+TIMEOUT = 3600.0
 
 
-def start_module(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def start_module(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = TIMEOUT
+) -> subprocess.CompletedProcess[str]:
     """``python -m module arguments...``, finished; it finds this package, and no modules of the folder that the user works in.
 
-    Paths among the arguments must be absolute: the process has an empty folder of its own.
+    Paths among the arguments must be absolute: the process has an empty folder of its own.  After ``timeout`` seconds it is ended.
 
     Raises:
-        ArtifactError: there is no interpreter to start.
+        ArtifactError: there is no interpreter to start, or the process did not end in time.
     """
     if not sys.executable:
         raise ArtifactError(
@@ -30,16 +34,23 @@ def start_module(module: str, *arguments: str, environment: Mapping[str, str] | 
         )
     path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), ROOT]))
     with tempfile.TemporaryDirectory(prefix="ptq-process-") as folder:
-        return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env={**os.environ, "PYTHONPATH": path, **(environment or {})},
-            cwd=folder,
-            check=False,
-        )
+        try:
+            return subprocess.run(
+                [sys.executable, "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                env={**os.environ, "PYTHONPATH": path, **(environment or {})},
+                cwd=folder,
+                check=False,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ArtifactError(
+                f"python -m {module} was ended: it had not finished after {timeout / 60:.0f} minutes, so it hangs, or this machine is far "
+                "too busy; try again, with a smaller model or example batch"
+            ) from error
 
 
 def run_module(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
@@ -47,7 +58,7 @@ def run_module(module: str, *arguments: str, environment: Mapping[str, str] | No
 
     Raises:
         ExportError: the module raised one.
-        ArtifactError: the process could not be started, or failed in another way.
+        ArtifactError: the process could not be started, did not end in time, or failed in another way.
     """
     process = start_module(module, *arguments, environment=environment)
     if process.returncode == 0:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ptq.bench.profile import OpTime
 from ptq.bench.task import Task
 from ptq.export.baseline import baseline_path
 from ptq.export.manifest import MANIFEST_SUFFIX, write_manifest
+from ptq.runtimes.profile import OpTime
 
 ALL = (".json", ".pdiparams", ".onnx", ".infer.pdmodel", ".infer.pdiparams")
 IMAGES = ({"shape": [None, 3, 8, 8], "dtype": "paddle.float32"},)

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import paddle
+from cpus import LARGEST_WEIGHT
 from paddle import nn
 from paddle.static import InputSpec
 
 from ptq.export.inference.artifact import write_inference
-from ptq.export.inference.onednn_verbose import run_verbose
+from ptq.export.inference.predictor import INFERENCE_SUFFIXES
 from ptq.layers import fake_quantize
+from ptq.runtimes.paddle_inference import run_once
 
 __all__ = ["Grid", "HandQuantized", "Wrapped", "answers", "exported", "native", "saved"]
 
@@ -33,10 +35,10 @@ class Grid(nn.Layer):
 class HandQuantized(nn.Layer):
     """Grid, int8 convolution, ReLU where the zero point allows it, grid, int8 linear layer on the mean, grid.
 
-    With weights of at most 63 (``largest``) the sums of two products fit 16 bits, so that processors without VNNI are right too.
+    ``largest``: integers of the weights; with 63 the sums of two products fit 16 bits, so that processors without VNNI are right too.
     """
 
-    def __init__(self, zero_point: int, channels: int = 16, largest: int = 127) -> None:
+    def __init__(self, zero_point: int, channels: int = 16, largest: int = LARGEST_WEIGHT) -> None:
         super().__init__()
         random = np.random.default_rng(zero_point)
         self.rectified = zero_point == 0
@@ -84,7 +86,8 @@ def exported(model: nn.Layer, prefix: Path, *inputs: paddle.Tensor, free: int = 
 
 def answers(prefix: Path, inputs: Sequence[paddle.Tensor]) -> list[np.ndarray]:
     """What the OpenVINO engine answers."""
-    return run_verbose(str(prefix), [x.numpy() for x in inputs])
+    program, parameters = (f"{prefix}{suffix}" for suffix in INFERENCE_SUFFIXES)
+    return run_once((program, parameters), [x.numpy() for x in inputs])
 
 
 def native(prefix: Path, x: paddle.Tensor) -> np.ndarray:

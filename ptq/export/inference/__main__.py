@@ -1,8 +1,9 @@
 """Run as ``python -m ptq.export.inference REQUEST.json``: the legacy mode is global, and a failure in it outlasts the call.
 
 A request has ``source`` (prefix of a program saved by `paddle.jit.save`), ``target`` (prefix of the files to write), ``names`` (what to
-call stored tensors instead), and, to write the program cut at its grids, ``inputs``, ``values`` and ``facts``: the file to read inputs
-from, and the files for what the source computes at each grid and for what the grids are.
+call stored tensors instead), and, to write the program cut at its grids, ``inputs``, ``values``, ``facts`` and ``halve``: the file to
+read inputs from, the files for what the source computes at each grid and output and for what these are, and whether to halve weights that
+may saturate, in both.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from ...util.npz import load_arrays, save_arrays
 from ...util.paddle_private import OldIrGuard
 from .cut import cut, describe, grids_of
 from .grids import find_grids
+from .halved import halve_weights
 from .held_scales import hold_scales
 from .merged import open_merged_grids
+from .origin import forget_origin
 from .placeholder import write_placeholder
 from .program import Program, read_program
 from .shapes import fix_shapes
@@ -36,7 +39,10 @@ def main(request: dict[str, Any]) -> None:
     paddle.enable_static()
     executor = paddle.static.Executor(paddle.CPUPlace())
     source, inputs, _ = paddle.static.load_inference_model(request["source"], executor)
-    program, values = read_program(source, paddle.static.global_scope())
+    scope = paddle.static.global_scope()
+    is_halved = request.get("halve", False) and halve_weights(source, scope)
+    program, values = read_program(source, scope)
+    outputs = list(program.outputs)
     program.inputs = list(inputs)
     rename_parameters(program, request["names"])
     drop_identities(program)
@@ -49,8 +55,11 @@ def main(request: dict[str, Any]) -> None:
     hold_scales(program)
     if "inputs" in request:
         feeds = dict(zip(inputs, load_arrays(Path(request["inputs"])), strict=True))
-        save_arrays(Path(request["values"]), _values(executor, source, feeds, [values[name] for name in grids_of(program)]))
-        Path(request["facts"]).write_text(json.dumps(describe(program)), encoding="utf-8")
+        facts = describe(program)
+        facts["loose"] = [number for number in facts["loose"] if outputs[number] in values]  # not an input or constant that is returned
+        wanted = [*grids_of(program), *(outputs[number] for number in facts["loose"])]
+        save_arrays(Path(request["values"]), _values(executor, source, feeds, [values[name] for name in wanted]))
+        Path(request["facts"]).write_text(json.dumps({**facts, "halved": is_halved}), encoding="utf-8")
         program = cut(program)
     _write(program, request["target"], executor)
 
@@ -71,6 +80,7 @@ def _write(program: Program, target: str, executor: Any) -> None:
         writer = Writer(program, scope)
         translate(writer)
         paddle.static.save_inference_model(target, writer.feeds(), writer.fetches(), executor, program=writer.program)
+        forget_origin(Path(f"{target}.pdmodel"))
     write_placeholder(target)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 from paddle import nn
 
+from ..mismatch import RAISE
 from ..save import SaveReport, save_artifact
 
 __all__ = ["export_inference"]
 
 
-def export_inference(model: nn.Layer, path: str | os.PathLike[str], input_spec: Sequence[Any] | None = None) -> SaveReport:
+def export_inference(
+    model: nn.Layer, path: str | os.PathLike[str], input_spec: Sequence[Any] | None = None, *, on_mismatch: str = RAISE
+) -> SaveReport:
     """Writes a converted model for Paddle Inference, whose bundled OpenVINO engine executes it in int8, and checks it there.
 
     The files are ``path.infer.pdmodel`` and ``path.infer.pdiparams``; the portable ones that they are made from and the manifest
@@ -24,6 +27,8 @@ def export_inference(model: nn.Layer, path: str | os.PathLike[str], input_spec: 
         model: what `ImperativePTQ.convert` returned. With placement ``compute`` results of layers are stored in float between them.
         path: the prefix of the files.
         input_spec: shapes and dtypes of the inputs, as for `save_quantized_model`; by default those of the calibration batches.
+        on_mismatch: ``"raise"``, or ``"keep"``: files whose check failed are kept all the same, with a warning, and the report and the
+            manifest say so.
 
     Returns:
         What was written; ``runtimes`` holds how close the runtime's answers are, and which layers it runs in int8.
@@ -33,4 +38,5 @@ def export_inference(model: nn.Layer, path: str | os.PathLike[str], input_spec: 
         ExportError: the engine lacks an operation of the model.
         MismatchError: the runtime computes something else than the model.
     """
-    return save_artifact(model, os.fspath(path) if isinstance(path, os.PathLike) else path, input_spec, formats=("jit", "inference"))
+    prefix = os.fspath(path) if isinstance(path, os.PathLike) else path
+    return save_artifact(model, prefix, input_spec, formats=("jit", "inference"), on_mismatch=on_mismatch)

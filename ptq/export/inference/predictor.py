@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
 
-from ...util.messages import last_line
+from ...runtimes.paddle_inference import open_engine
 from ..manifest import MANIFEST_SUFFIX, read_manifest, verify_files
 
-__all__ = ["INFERENCE_SUFFIXES", "create_int8_predictor", "open_predictor"]
+__all__ = ["INFERENCE_SUFFIXES", "create_int8_predictor"]
 
 INFERENCE_SUFFIXES = (".infer.pdmodel", ".infer.pdiparams")
 
@@ -28,7 +27,8 @@ def create_int8_predictor(path: str | os.PathLike[str], threads: int = 1, engine
             fully connected kernel mixes up the scales of weights.
 
     Returns:
-        A `paddle.inference.Predictor`, compiled and ready; its inputs and outputs are those of the saved model, in their order.
+        A `paddle.inference.Predictor`, compiled and ready; its inputs and outputs are those of the saved model, in their order.  What
+        ``run([x])`` returns are tensors of their own, which no later call overwrites.
 
     Raises:
         ArtifactError: the model was not exported for Paddle Inference, is a float model, or the engine cannot run it.
@@ -54,7 +54,7 @@ def create_int8_predictor(path: str | os.PathLike[str], threads: int = 1, engine
         raise ArtifactError(f"{prefix} cannot be read: {error}") from error
     if b"dequantize_linear" not in program:
         raise ArtifactError(f"{prefix} is a float model: it holds nothing to run in int8; open it with paddle.inference.create_predictor")
-    return open_predictor(prefix, threads)
+    return open_engine((prefix + INFERENCE_SUFFIXES[0], prefix + INFERENCE_SUFFIXES[1]), threads)
 
 
 def _check_files(prefix: str) -> None:
@@ -75,27 +75,3 @@ def _check_files(prefix: str) -> None:
             f"{names}: no such file. {prefix} was not exported for Paddle Inference: save it with formats=('jit', 'inference'), or use "
             "ptq.export.export_inference. The portable program (.json) has no int8 kernels and is not run here"
         )
-
-
-def open_predictor(prefix: str, threads: int = 1) -> Any:
-    """The predictor of ``prefix.infer.*`` with the OpenVINO engine, float or int8, without a look at the manifest.
-
-    Raises:
-        ArtifactError: this Paddle has no such engine, or the engine cannot run the program.
-    """
-    from paddle import inference
-
-    config = inference.Config(*(prefix + suffix for suffix in INFERENCE_SUFFIXES))
-    config.disable_gpu()
-    config.disable_glog_info()
-    config.set_cpu_math_library_num_threads(threads)
-    config.enable_openvino_engine(inference.PrecisionType.Float32)
-    with tempfile.TemporaryDirectory(prefix="ptq-openvino-") as cache:
-        config.set_optim_cache_dir(cache)  # else the compiled model stays behind, in a folder made in the working directory
-        try:
-            return inference.create_predictor(config)
-        except (RuntimeError, ValueError, OSError) as error:
-            unknown = "Can't convert paddle model" in str(error)
-            reason = "it holds an operation that the engine lacks" if unknown else f"{type(error).__name__}: {last_line(error)}"
-            engine = "Paddle's OpenVINO engine, which is in paddlepaddle for Linux on x86,"
-            raise ArtifactError(f"{prefix}: {engine} cannot run it ({reason}); use the format 'onnx'") from error

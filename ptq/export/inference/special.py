@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from .writer import Writer
 
 __all__ = ["SPECIAL"]
 
+SMALLEST_STEP = 1e-6
 QUANTIZE = {"round_type": 0, "is_test": True}
 
 
@@ -29,10 +31,28 @@ def _grid(writer: Writer, op: Op) -> None:
         # Paddle's own kernels ignore the zero point and would answer wrongly. With a range of nothing they answer NaN instead; the
         # OpenVINO engine reads bit_length and never the range.
         attrs.update(qmin=0, qmax=0)
-    integers = writer.temporary(name, f"{name}.integers")
-    parameters = _parameters(writer, name, np.array([op.attrs["scale"] * (half - 1)]), np.array([zero_point]))
-    writer.append("quantize_linear", {"X": op.inputs[0], **parameters}, {"Y": [integers]}, attrs)
-    writer.append("dequantize_linear", {"X": integers, **parameters}, {"Y": [name]}, attrs)
+    integers, gain = writer.temporary(name, f"{name}.integers"), _gain(op.attrs["scale"])
+    parameters = _parameters(writer, name, np.array([op.attrs["scale"] * gain * (half - 1)]), np.array([zero_point]))
+    source, result = op.inputs[0], name
+    if gain != 1:
+        source, result = writer.temporary(name, f"{name}.enlarged"), writer.temporary(name, f"{name}.large")
+        _scale(writer, op.inputs[0], source, gain)
+    writer.append("quantize_linear", {"X": source, **parameters}, {"Y": [integers]}, attrs)
+    writer.append("dequantize_linear", {"X": integers, **parameters}, {"Y": [result]}, attrs)
+    if gain != 1:
+        _scale(writer, result, name, 1 / gain)
+
+
+def _gain(step: float) -> float:
+    """The power of two that brings a tiny step into the usual range, 1 for others.
+
+    OpenVINO 2025.0, which Paddle 3.3 bundles, loses the zero point of a grid whose step is below 9e-9.
+    """
+    return 1.0 if step >= SMALLEST_STEP else 2.0 ** math.ceil(math.log2(SMALLEST_STEP / step))
+
+
+def _scale(writer: Writer, source: Operand, target: str, factor: float) -> None:
+    writer.append("scale", {"X": source}, {"Out": [target]}, {"scale": factor, "bias": 0.0, "bias_after_scale": True})
 
 
 def _rounding(writer: Writer, op: Op) -> None:

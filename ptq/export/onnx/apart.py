@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,26 +17,31 @@ from typing import Any
 
 import numpy as np
 
-from quantizers.errors import ArtifactError, MismatchError
+from quantizers.errors import QuantizationWarning
 
+from ...runtimes.openvino import OpenVino
 from ...util.child import run_module
 from ...util.extras import import_extra
-from ...util.messages import last_line
+from ...util.messages import warn
 from ...util.npz import load_arrays, save_arrays
 from ..report import Kernel, RuntimeReport
 from .compare import check_runtime
-from .runtimes import OpenVino
 
 __all__ = ["check_apart"]
 
 
 def check_apart(
-    file: str, inputs: Mapping[str, np.ndarray], expected: Sequence[np.ndarray], simulated: Path | None, by_layer: bool = False
+    file: str,
+    inputs: Mapping[str, np.ndarray],
+    expected: Sequence[np.ndarray],
+    simulated: Path | None,
+    by_layer: bool = False,
+    saturates: bool = False,
 ) -> RuntimeReport:
     """OpenVINO's report on the file, see `check.check_onnx`.
 
     Raises:
-        MismatchError: OpenVINO computes something else than the model in memory, or fails on the file.
+        ArtifactError: OpenVINO fails on the file, or ends its process.
     """
     with tempfile.TemporaryDirectory(prefix="ptq-openvino-") as folder:
         request, arrays, answer = (Path(folder, name) for name in ("request.json", "arrays.npz", "answer.json"))
@@ -44,18 +50,16 @@ def check_apart(
             "inputs": list(inputs),
             "simulated": simulated and os.path.abspath(simulated),
             "by_layer": by_layer,
+            "saturates": saturates,
         }
         request.write_text(json.dumps(asked), encoding="utf-8")
         save_arrays(arrays, [*inputs.values(), *expected])
-        try:
-            run_module("ptq.export.onnx.apart", str(request), str(arrays), str(answer))
-        except ArtifactError as error:
-            raise MismatchError(f"{file}: {OpenVino.name} fails on it ({last_line(error)})") from error
+        run_module("ptq.export.onnx.apart", str(request), str(arrays), str(answer))
         found = json.loads(answer.read_text(encoding="utf-8"))
-    if "mismatch" in found:
-        raise MismatchError(found["mismatch"])
+    for message in found["warnings"]:
+        warn(message)
     kernels = tuple(Kernel(**kernel) for kernel in found["kernels"])
-    return RuntimeReport(found["runtime"], float(found["sqnr_db"]), kernels, tuple(found["notes"]))
+    return RuntimeReport(found["runtime"], float(found["sqnr_db"]), kernels, tuple(found["notes"]), found["mismatch"])
 
 
 def _answer(request: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -63,11 +67,12 @@ def _answer(request: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> dict[st
     model = import_extra("onnx", "onnx").load(request["file"])
     simulated = Path(request["simulated"]) if request["simulated"] else None
     given = dict(zip(names, arrays, strict=False))
-    try:
-        report = check_runtime(request["file"], model, OpenVino(), given, arrays[len(names) :], simulated, request["by_layer"])
-    except MismatchError as error:
-        return {"mismatch": str(error)}
-    return asdict(report) | {"sqnr_db": str(report.sqnr_db)}
+    options = request["by_layer"], request["saturates"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", QuantizationWarning)
+        report = check_runtime(request["file"], model, OpenVino(), given, arrays[len(names) :], simulated, *options)
+    told = [str(item.message) for item in caught if issubclass(item.category, QuantizationWarning)]
+    return asdict(report) | {"sqnr_db": str(report.sqnr_db), "warnings": told}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from quantizers.errors import ArtifactError, ConfigError
 from ...util.modes import eval_mode
 from ..call import answer_of, call_of, tensors_of
 from ..jit.program import write_jit
+from ..mismatch import RAISE, checked_choice
 from ..report import RuntimeReport
 from .check import check_onnx
 from .write import parameter_names, write_onnx
@@ -39,7 +40,9 @@ class OnnxReport:
         return [f"{self.path}: {self.bytes} bytes", *(line for runtime in self.runtimes for line in runtime.lines())]
 
 
-def export_onnx(model: nn.Layer, path: str | os.PathLike[str], input_spec: Sequence[Any] | None = None) -> OnnxReport:
+def export_onnx(
+    model: nn.Layer, path: str | os.PathLike[str], input_spec: Sequence[Any] | None = None, *, on_mismatch: str = RAISE
+) -> OnnxReport:
     """Writes a converted model as an ONNX file that ONNX Runtime and OpenVINO execute in int8, and checks it with them.
 
     Args:
@@ -47,13 +50,16 @@ def export_onnx(model: nn.Layer, path: str | os.PathLike[str], input_spec: Seque
             ONNX Runtime computes such in float; the report names them.
         path: the file; ``.onnx`` is added where it is missing.  An older file is replaced only by one that passed the check.
         input_spec: shapes and dtypes of the inputs, as for `save_quantized_model`; by default those of the calibration batches.
+        on_mismatch: ``"raise"``, or ``"keep"``: files whose check failed are kept all the same, with a warning, and the report says so.
 
     Raises:
         ArtifactError: the file cannot be written.
+        ConfigError: an argument is not usable.
         ExportError: ONNX, or the converter, lacks an operation of the model.
         MismatchError: a runtime computes something else than the model.
         MissingExtraError: the extra ``onnx`` is not installed.
     """
+    checked_choice(on_mismatch)
     target = _target(path)
     spec, arguments = call_of(model, input_spec)
     with eval_mode(model), paddle.no_grad():
@@ -64,7 +70,7 @@ def export_onnx(model: nn.Layer, path: str | os.PathLike[str], input_spec: Seque
                 prefix, simulated, written = os.path.join(folder, "model"), Path(folder, "simulated.onnx"), Path(folder, target.name)
                 write_jit(model, prefix, spec)
                 write_onnx(prefix, written, simulated, parameter_names(model))
-                reports = check_onnx(written, inputs, expected, simulated)
+                reports = check_onnx(written, inputs, expected, simulated, on_mismatch=on_mismatch)
                 size = written.stat().st_size
                 os.replace(written, target)
         except OSError as error:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ...runtimes.onnxruntime import OnnxRuntime
 from ..report import Kernel
 from .graph import EditableGraph
-from .runtimes import OnnxRuntime, Runtime
+from .runtime import Runtime
 from .weights import weight_of
 
 __all__ = ["kernels"]

@@ -20,6 +20,7 @@ from ...registry import PTQRegistry
 from ...util.messages import last_line
 from ...util.nests import leaves, map_nest
 from ...util.structural_copy import structural_copy
+from ...util.tracer import TRACER
 from .facts import Facts
 from .macs import macs_of
 from .parameters import Parameters
@@ -51,7 +52,8 @@ def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger
     facts = Facts(model)
     try:
         args, kwargs = _call(model, input_spec)
-        graph = trace(_ungridded(model), args, kwargs)
+        with TRACER:
+            graph = trace(_ungridded(model), args, kwargs)
         inputs = tuple(_described(spec) for spec in leaves((args, kwargs)) if isinstance(spec, InputSpec))
         return Ledger(_name(model), facts.converted, inputs, _rows(graph, facts))
     except Exception as error:  # a report must not fail the save that it belongs to, whatever is odd about the model
@@ -92,20 +94,16 @@ def _call(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[Any, Any]:
     """The arguments to trace with, their sizes known where possible."""
     if input_spec is not None:
         listed = [input_spec] if isinstance(input_spec, (InputSpec, paddle.Tensor)) else list(input_spec)
-        return _sized(listed), {}
+        return map_nest(_sized, listed), {}
     state = state_of(model)
     spec = None if state is None else state.seen.first_spec or state.seen.input_spec
     if spec is None:
         raise TraceError("the model saw no calibration batch that would tell its input shapes; pass input_spec")
-    return _sized(spec[0]), _sized(spec[1])
+    return map_nest(_sized, spec[0]), map_nest(_sized, spec[1])
 
 
-def _sized(nest: Any) -> Any:
-    """A nest of specs, a first size that is free taken as 1."""
-    return map_nest(_sized_leaf, nest)
-
-
-def _sized_leaf(spec: Any) -> Any:
+def _sized(spec: Any) -> Any:
+    """A leaf of the arguments, a first size that is free taken as 1."""
     if isinstance(spec, paddle.Tensor):
         return InputSpec(list(spec.shape), spec.dtype)
     if isinstance(spec, InputSpec):

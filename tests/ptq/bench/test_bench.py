@@ -17,12 +17,12 @@ from ptq import cli
 from ptq.bench import bench, measure
 from ptq.bench.artifact import Input
 from ptq.bench.measure import RuntimeFailedError, in_process
-from ptq.bench.profile import OpTime
 from ptq.bench.runtimes import RUNTIMES
 from ptq.bench.task import Task
 from ptq.bench.worker import work
 from ptq.export.baseline import baseline_path
 from ptq.export.jit.program import write_jit
+from ptq.runtimes.profile import OpTime
 from quantizers.errors import ArtifactError, ConfigError, MismatchError
 
 TIMES = {

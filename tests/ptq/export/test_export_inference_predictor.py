@@ -53,7 +53,6 @@ def test_it_answers_as_the_model(artifact: Path, whole: tuple[Path, np.ndarray])
     np.testing.assert_allclose(_run(create_int8_predictor(artifact), data(2, 3, 8, 8)), whole[1], atol=1e-4)
 
 
-@pytest.mark.xfail(strict=True, reason="Paddle's predictor hands out tensors that share its own output buffer")
 def test_answers_of_several_batches_can_be_collected(artifact: Path) -> None:
     predictor = create_int8_predictor(artifact)
     batches = [data(2, 3, 8, 8, seed=seed) for seed in range(3)]

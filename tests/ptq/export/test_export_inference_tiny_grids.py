@@ -28,9 +28,6 @@ class TinyOutput(nn.Layer):
         return self.last(self.first(x) @ (self.matrix.astype("float32") * self.matrix_scale))
 
 
-TINY = "the OpenVINO that Paddle bundles loses the zero point of a grid whose step is below 9e-9, and the exporter writes such grids"
-
-
 def is_as_the_model(folder: Path, step: float, zero_point: int) -> bool:
     x = data(16, 64).abs()
     (expected,) = exported(TinyOutput(step, zero_point), folder / "m", x)
@@ -46,14 +43,11 @@ def test_grids_of_usual_steps_are_exact(tmp_path: Path, zero_point: int) -> None
 
 @pytest.mark.parametrize("step", [8e-9, 1e-9, 1e-12])
 @pytest.mark.parametrize("zero_point", [122, 60])
-@pytest.mark.xfail(strict=True, reason=TINY)
 def test_grids_of_tiny_steps_are_exact(tmp_path: Path, zero_point: int, step: float) -> None:
     assert is_as_the_model(tmp_path, step, zero_point)
 
 
-@pytest.mark.xfail(strict=True, reason=TINY)
 def test_a_net_with_a_tiny_output_is_kept(tmp_path: Path) -> None:
-    """Whoever mends it by rewriting, or by saying that it is the runtime's, sees this pass or changes it."""
     x = data(16, 64).abs()
     (expected,) = exported(TinyOutput(1.25e-9, 122), tmp_path / "m", x)
     (report,) = check_inference(str(tmp_path / "m"), [x.numpy()], [expected])

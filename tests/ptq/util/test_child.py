@@ -15,7 +15,6 @@ def test_a_module_answers() -> None:
     assert child.run_module("platform").strip()
 
 
-@pytest.mark.xfail(strict=True, reason="a process is waited for without end")
 def test_a_module_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
     real = subprocess.run

@@ -1,16 +1,28 @@
-"""Where a runtime spends its time, in the same words for all runtimes."""
+"""Where a runtime spends its time and which kernels it uses, in the same words for all runtimes."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["COMPUTE", "CONVERSION", "INT8", "OTHER", "OpTime", "summed"]
+__all__ = ["COMPUTE", "CONVERSION", "INT8", "OTHER", "Executed", "OpTime", "Run", "summed"]
 
 COMPUTE, CONVERSION, OTHER = "compute", "conversion", "other"
 INT8 = "int8"
+
+# One inference of an opened file.
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A kernel that a runtime used: its own name for it, whether it computes in int8, and its time in microseconds."""
+
+    kernel: str
+    is_int8: bool
+    microseconds: float
 
 
 @dataclass(frozen=True)

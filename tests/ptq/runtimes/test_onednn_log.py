@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ptq.export.inference.kernels import match
 from ptq.export.inference.layers import Layer
-from ptq.export.inference.onednn_verbose import Primitive, compute_primitives, match
+from ptq.runtimes.onednn_log import Primitive, primitives
 
 HEAD = "onednn_verbose,primitive,exec,cpu,"
 CONV = (
@@ -31,7 +32,8 @@ OTHERS = [
 
 
 def test_lines_are_understood() -> None:
-    found = list(compute_primitives([*OTHERS, CONV, DEPTHWISE, FC, PRODUCT]))
+    reorder, *found = primitives([*OTHERS, CONV, DEPTHWISE, FC, PRODUCT])
+    assert (reorder.kind, reorder.computes, reorder.seconds) == ("reorder", False, 6e-6)
     assert [primitive.kind for primitive in found] == ["convolution", "convolution", "inner_product", "matmul"]
     assert [primitive.is_int8 for primitive in found] == [True, False, True, True]
     assert [primitive.sizes() for primitive in found] == [(1, 3, 32, 3, 5), (32, 32, 32, 3, 5), (64, 10), (8, 6)]
@@ -40,11 +42,11 @@ def test_lines_are_understood() -> None:
 
 def test_a_version_field_changes_nothing() -> None:
     line = CONV.replace("onednn_verbose,", "onednn_verbose,v1,")
-    assert list(compute_primitives([line])) == list(compute_primitives([CONV]))
+    assert list(primitives([line])) == list(primitives([CONV]))
 
 
 def test_layers_get_their_kernels_by_size_and_order() -> None:
-    primitives = [
+    executed = [
         Primitive("convolution", "second", "f32", "f32", "mb1_ic8oc8_ih1oh1kh1_iw1ow1kw1"),
         Primitive("convolution", "first", "u8", "s8", "mb1_ic3oc8_ih1oh1kh3_iw1ow1kw3"),
         Primitive("convolution", "third", "u8", "s8", "mb1_ic8oc8_ih1oh1kh1_iw1ow1kw1"),
@@ -57,7 +59,7 @@ def test_layers_get_their_kernels_by_size_and_order() -> None:
         Layer("d", "matmul_v2", (), ""),
         Layer("e", "matmul_v2", (5, 6), ""),
     ]
-    kernels = match(layers, primitives)
+    kernels = match(layers, executed)
     assert [kernel.is_int8 for kernel in kernels] == [True, False, True, True, False]
     assert [kernel.kernel.split()[-1] for kernel in kernels[:4]] == ["first", "second", "third", "attention"]
     assert kernels[1].reason == "its weight is float"
