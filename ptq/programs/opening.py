@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import paddle
-from paddle.base import core
 
 from quantizers.errors import AlreadyQuantizedError, ProgramError, UnsupportedOperatorError
+
+from ..util.paddle_private import core, pir
 
 __all__ = ["open_program", "refuse_quantized"]
 
@@ -49,7 +50,7 @@ def _open_json(path: Path, data: bytes) -> Any:
         raise ProgramError(f"{path} is JSON, but no program that Paddle saved: it has no base_code") from error
     if header != "pir":
         raise ProgramError(f"{path} is JSON, but no program that Paddle saved: its base_code says {header!r}, not 'pir'")
-    program = paddle.pir.Program()
+    program = pir.Program()
     try:
         core.deserialize_pir_program(str(path), program)
     except (ValueError, RuntimeError, SystemError, TypeError, IndexError, KeyError) as error:
@@ -69,7 +70,7 @@ def _open_legacy(path: Path, data: bytes) -> Any:
     counts = Counter(block.op(number).type() for block in blocks for number in range(block.op_size()))
     refuse_quantized(path, counts)
     try:
-        return paddle.pir.translate_to_pir(description)
+        return pir.translate_to_pir(description)
     except (ValueError, RuntimeError, SystemError, TypeError, IndexError, KeyError) as error:
         unknown = UNKNOWN.search(str(error))
         if unknown:

@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import paddle
 from paddle import _C_ops as C_OPS
-from paddle.base.framework import OpProtoHolder, convert_np_dtype_to_dtype_
+from paddle import pir
+from paddle.base import core
+from paddle.base.framework import EagerParamBase, OpProtoHolder, convert_np_dtype_to_dtype_
 from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.nn.layer.rnn import RNNBase
 from paddle.nn.quant.quant_layers import MAOutputScaleLayer, MovingAverageAbsMaxScale
 from paddle.nn.utils.spectral_norm_hook import SpectralNorm
 from paddle.nn.utils.weight_norm_hook import WeightNorm
-from paddle.pir import Value
 from paddle.pir_utils import IrGuard, OldIrGuard
 
 __all__ = [
     "ATTRIBUTES",
     "C_OPS",
+    "EagerParamBase",
     "IrGuard",
     "MAOutputScaleLayer",
     "MovingAverageAbsMaxScale",
@@ -32,11 +33,15 @@ __all__ = [
     "StaticFunction",
     "Value",
     "WeightNorm",
+    "core",
     "legacy_type",
     "needed_outputs",
     "paddle_dtype",
+    "pir",
     "write_program",
 ]
+
+Value = pir.Value
 
 # Attributes of Paddle's objects, by the class that has them; the test that holds a Paddle against this file makes one of each.
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
@@ -68,7 +73,7 @@ def paddle_dtype(dtype: Any) -> Any:
 
 def legacy_type(dtype: str) -> int:
     """The number that a legacy program stores for a dtype."""
-    return int(paddle.base.core.VarDesc.VarType.BF16) if dtype == "bfloat16" else int(convert_np_dtype_to_dtype_(dtype))
+    return int(core.VarDesc.VarType.BF16) if dtype == "bfloat16" else int(convert_np_dtype_to_dtype_(dtype))
 
 
 def needed_outputs(kind: str) -> Iterator[str]:
@@ -85,4 +90,4 @@ def write_program(program: Any, path: str, *, readable: bool = False, trainable:
         readable: with indents.
         trainable: with what training needs to know of its parameters.
     """
-    paddle.base.core.serialize_pir_program(program, path, True, readable, trainable)
+    core.serialize_pir_program(program, path, True, readable, trainable)
