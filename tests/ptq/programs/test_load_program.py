@@ -72,13 +72,15 @@ def test_a_legacy_parameter_that_nothing_reads(legacy: Path, tmp_path: Path) -> 
     """It is in the file of parameters among the others; Paddle's translation forgets it."""
     expected = answers(ptq.load_program(legacy), X)[0]
     description = core.ProgramDesc(Path(f"{legacy}.pdmodel").read_bytes())
-    variable = description.block(0).var(b"zzz")
+    block = description.block(0)
+    variable = block.var(b"zzz")
     variable.set_persistable(True)
     variable.set_type(core.VarDesc.VarType.DENSE_TENSOR)
     variable.set_shape([3])
     variable.set_dtype(core.VarDesc.VarType.FP32)
     (tmp_path / "m.pdmodel").write_bytes(description.serialize_to_string())
-    core.save_func(paddle.ones([3]).get_tensor(), "zzz", str(tmp_path / "zzz"), True, False)
+    unread = paddle.ones([3])
+    core.save_func(unread.get_tensor(), "zzz", str(tmp_path / "zzz"), True, False)
     (tmp_path / "m.pdiparams").write_bytes(Path(f"{legacy}.pdiparams").read_bytes() + (tmp_path / "zzz").read_bytes())
     np.testing.assert_array_equal(answers(ptq.load_program(tmp_path / "m"), X)[0], expected)
 
