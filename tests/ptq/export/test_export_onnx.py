@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from cpus import WEIGHT_BITS
 from models import absmax, converted, data
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
@@ -18,6 +19,8 @@ from paddle.static import InputSpec
 
 from ptq import PTQConfig
 from ptq.export.onnx.export import OnnxReport, export_onnx
+from ptq.runtimes.cpu import this_cpu
+from ptq.runtimes.onnxruntime import open_session
 from ptq.util.extras import MissingExtraError
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import ArtifactError, ConfigError, ExportError, MismatchError
@@ -67,11 +70,11 @@ class Attention(nn.Layer):
 
 
 def full() -> PTQConfig:
-    return PTQConfig(AbsmaxQuantizer(), PerChannelAbsmaxQuantizer(), placement="full")
+    return PTQConfig(AbsmaxQuantizer(), PerChannelAbsmaxQuantizer(WEIGHT_BITS), placement="full")
 
 
 def ask(path: str | Path, x: np.ndarray) -> np.ndarray:
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(str(path), exact=this_cpu().saturates)  # as docs/deployment.md tells users
     return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
 
 
@@ -203,7 +206,7 @@ def test_an_operation_that_onnx_lacks_is_named(tmp_path: Path) -> None:
 def test_a_file_that_fails_its_check_replaces_nothing(net: nn.Layer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net.onnx").write_text("older")
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise MismatchError("no")
 
     monkeypatch.setattr("ptq.export.onnx.export.check_onnx", fail)
