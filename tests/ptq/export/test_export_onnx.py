@@ -153,7 +153,7 @@ def test_values_lie_on_their_grids(exported: OnnxReport) -> None:
 
 
 def test_compute_placement_says_what_stays_float(tmp_path: Path) -> None:
-    model = converted(Net(), data(4, 3, 12, 12))
+    model = converted(Net(), data(4, 3, 12, 12), config=absmax(weight_bits=WEIGHT_BITS))
     report = export_onnx(model, tmp_path / "net.onnx").runtimes[0]
     x = data(3, 3, 12, 12, seed=3)
     assert decibels(model(x).numpy(), ask(tmp_path / "net.onnx", x.numpy())) > 35
@@ -180,7 +180,7 @@ def test_what_the_converter_writes_wrong_is_repaired(tmp_path: Path) -> None:
 
 
 def test_transformer(tmp_path: Path) -> None:
-    model = converted(Attention(), data(4, 6, 16))
+    model = converted(Attention(), data(4, 6, 16), config=absmax(weight_bits=WEIGHT_BITS))
     report = export_onnx(model, tmp_path / "net.onnx").runtimes[0]
     assert sum(kernel.is_int8 for kernel in report.kernels) == 12
     assert {kernel.reason for kernel in report.kernels if not kernel.is_int8} == {"both of its inputs are activations"}
