@@ -16,7 +16,7 @@ import paddle
 import pytest
 from cpus import WEIGHT_BITS
 from fresh import ROOT, script
-from models import converted, data
+from models import absmax, converted, data
 from paddle import nn
 
 import ptq
