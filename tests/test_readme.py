@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ptq import cli
+from ptq.runtimes.cpu import this_cpu
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -81,7 +82,10 @@ def check_runs(code: str, folder: Path) -> None:
     )
     assert process.returncode == 0, process.stderr[-2000:]
     assert process.stdout.strip(), "an example should show something"
-    assert "QuantizationWarning" not in process.stderr, process.stderr[-2000:]
+    told = [line for line in process.stderr.splitlines() if "QuantizationWarning" in line]
+    if this_cpu().saturates:  # examples quantize weights to 8 bits, of which the user of such a processor is to be warned
+        told = [line for line in told if "has no VNNI" not in line]
+    assert not told, process.stderr[-2000:]
 
 
 @pytest.mark.parametrize("command", commands())

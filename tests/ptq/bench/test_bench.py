@@ -22,6 +22,7 @@ from ptq.bench.task import Task
 from ptq.bench.worker import work
 from ptq.export.baseline import baseline_path
 from ptq.export.jit.program import write_jit
+from ptq.runtimes.cpu import Cpu
 from ptq.runtimes.profile import OpTime
 from quantizers.errors import ArtifactError, ConfigError, MismatchError
 
@@ -91,6 +92,16 @@ def test_tables_for_people(tmp_path: Path) -> None:
     assert "OpenVINO: int8 is not faster (1.00x to 1.00x of default (bf16) at every batch and thread count), because" in lines
     assert "- the portable file is smaller, not faster" in text
     assert "ONNX Runtime: int8 is not faster" not in text
+
+
+@pytest.mark.parametrize(("has_vnni", "told"), [(False, True), (True, False), (None, False)])
+def test_a_processor_whose_sums_saturate_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_vnni: bool | None, told: bool
+) -> None:
+    monkeypatch.setattr(measure, "this_cpu", lambda: Cpu("Old CPU", has_vnni))
+    report = bench(write_pair(tmp_path), batches=[1], threads=[1], measure=FakeRuntimes(TIMES, PROFILES))
+    assert ("(Old CPU) has no VNNI: int8 is measured in the plain setting" in report.text()) is told
+    assert (report.as_dict()["cpu"], report.as_dict()["vnni"]) == ("Old CPU", has_vnni)
 
 
 def test_the_command_prints_and_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,16 @@ def test_answers_of_several_batches_can_be_collected(artifact: Path) -> None:
     np.testing.assert_array_equal(_run(predictor, batches[1]), one_by_one[1])  # the handles are as they were
 
 
+def test_clones_and_handles_are_as_in_paddle(artifact: Path, whole: tuple[Path, np.ndarray]) -> None:
+    predictor = create_int8_predictor(artifact)
+    assert isinstance(predictor, paddle.inference.Predictor)
+    clone = predictor.clone()
+    first = clone.run([data(2, 3, 8, 8)])[0]
+    clone.run([data(2, 3, 8, 8, seed=1)])
+    np.testing.assert_allclose(first.numpy(), whole[1], atol=1e-4)
+    np.testing.assert_allclose(_run(clone, data(2, 3, 8, 8)), whole[1], atol=1e-4)
+
+
 def test_without_a_manifest_too(whole: tuple[Path, np.ndarray]) -> None:
     np.testing.assert_allclose(_run(create_int8_predictor(str(whole[0])), data(2, 3, 8, 8)), whole[1], atol=1e-4)
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from cpus import WEIGHT_BITS
 from fresh import ROOT, script
-from models import converted, data
+from models import absmax, converted, data
 from paddle import nn
 
 import ptq
@@ -64,7 +65,7 @@ for line in sys.stdin:
 def _saved(prefix: Path, seed: int) -> nn.Layer:
     paddle.seed(seed)
     net = nn.Sequential(nn.Conv2D(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
-    model = converted(net, data(2, 3, 6, 6))
+    model = converted(net, data(2, 3, 6, 6), config=absmax(weight_bits=WEIGHT_BITS))
     prefix.parent.mkdir()
     save_artifact(model, str(prefix), None, FORMATS)
     return model
