@@ -21,7 +21,6 @@ from paddle.vision.models import mobilenet_v2
 from ptq import FloatFunctional, ImperativePTQ, Ledger, PTQConfig, coverage
 from ptq.layers.gridded import GRIDS
 from ptq.ledger import Row
-from ptq.observation import Observation
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import ArtifactError, CorruptArtifactError, ModelError
 
@@ -46,13 +45,12 @@ def states_of(ledger: Ledger) -> dict[str, str]:
 
 def test_every_row_of_a_small_net() -> None:
     ledger = coverage(converted(small_net(), data(4, 3, 6, 6), config=full(), fuse=True))
-    folded = "folded" if hasattr(Observation(), "folded") else "transparent"
     assert ledger.rows == (
         Row("conv1", "conv2d", "int8", "", 4 * 8 * 36 * 3 * 9, 216 + 32 + 32, 4 * 216 + 32),
-        Row("bn1", "identity", folded),
+        Row("bn1", "identity", "folded"),
         Row("relu#0", "relu", "transparent", "merged into conv1"),
         Row("conv2", "conv2d", "int8", "", 4 * 8 * 36 * 8 * 9, 576 + 32 + 32, 4 * 576 + 32),
-        Row("bn2", "identity", folded),
+        Row("bn2", "identity", "folded"),
         Row("add#0", "add", "int8"),
         Row("relu", "relu", "transparent", "merged into add#0"),
         Row("pool", "pool2d", "int8"),
@@ -223,7 +221,6 @@ def test_batch_norm_that_was_not_folded() -> None:
     assert rows["relu#0"].state != "transparent"  # there is no compute layer to merge it into
 
 
-@pytest.mark.skipif(not hasattr(Observation(), "folded"), reason="the engine does not note yet what it folded")
 @pytest.mark.parametrize("options", [{}, {"input_spec": [_spec(None, 3, 6, 6)]}, {"fuse_list": [["conv1", "bn1"], ["conv2", "bn2"]]}])
 @pytest.mark.parametrize("config", [absmax, full])
 def test_folded_batch_norms_and_identities_of_the_user(config: Any, options: dict[str, Any]) -> None:
