@@ -92,7 +92,7 @@ def test_the_cases_are_distinct(happened: list[Happened]) -> None:
 
 def test_one_misuse_of_several_things_counts_once() -> None:
     errors = []
-    for bits in (0, 99, "8"):
+    for bits in (0, 99):
         with pytest.raises(QuantizationError) as caught:
             AbsmaxQuantizer(bits)
         errors.append(caught.value)
