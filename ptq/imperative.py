@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from .config import PTQConfig, default_ptq_config
 from .conversion import as_float, convert_model
 from .export.baseline import baseline_path
 from .export.formats import formats_named
-from .export.save import save_artifact
+from .export.save import staged_artifact
 from .hooks import SummaryCache, attach_batch_hook, is_calibrating
 from .ledger import coverage
 from .messages import last_line
@@ -175,12 +176,16 @@ class ImperativePTQ:
         elif not any(PTQRegistry.is_quantized_layer(layer) for layer in model.sublayers(include_self=True)):
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
         specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
-        if float_baseline:
-            with as_float(model) as baseline:
-                save_artifact(baseline, baseline_path(path), specs, formats, **config)
-        report = save_artifact(model, path, specs, formats, coverage(model), **config)
+        with contextlib.ExitStack() as stack:
+            staged = []
+            if float_baseline:
+                with as_float(model) as baseline:
+                    staged.append(stack.enter_context(staged_artifact(baseline, baseline_path(path), specs, formats, **config)))
+            staged.append(stack.enter_context(staged_artifact(model, path, specs, formats, coverage(model), **config)))
+            for artifact in staged:
+                artifact.publish()
         if verbose:
-            print("\n".join(report.lines()))
+            print("\n".join(staged[-1].report.lines()))
         return model
 
 

@@ -17,8 +17,8 @@ def export_inference(model: nn.Layer, path: str | os.PathLike[str], input_spec: 
     """Writes a converted model for Paddle Inference, whose bundled OpenVINO engine executes it in int8, and checks it there.
 
     The files are ``path.infer.pdmodel`` and ``path.infer.pdiparams``; the portable ones that they are made from and the manifest
-    are written beside them. An older artifact at ``path`` is replaced, in all its formats, only by one that passed the check. `create_int8_predictor`
-    opens it; other settings of `paddle.inference` answer NaN rather than wrongly.
+    are written beside them. An older artifact at ``path`` is replaced, in all its formats, only by one that passed the check.
+    `create_int8_predictor` opens it; other settings of `paddle.inference` answer NaN rather than wrongly.
 
     Args:
         model: what `ImperativePTQ.convert` returned. With placement ``compute`` results of layers are stored in float between them.
