@@ -28,8 +28,8 @@ from paddle.vision import models
 
 from benchmarks.report import print_table, write_json
 from ptq import ImperativePTQ
+from ptq.graph.tracing import trace
 from ptq.passes.fuse import fuse_traced
-from ptq.tracing import trace
 
 __all__ = ["measure"]
 

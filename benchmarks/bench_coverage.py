@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.report import print_table, write_json
 from benchmarks.zoo import FAMILIES, example, make
 from ptq import ImperativePTQ, Ledger, PTQConfig, coverage
-from ptq.ledger.macs import COMPUTE_OPS
+from ptq.reports.coverage.macs import COMPUTE_OPS
 from quantizers import MinMaxQuantizer
 from quantizers.errors import QuantizationError
 
@@ -35,7 +35,7 @@ def converted(family: str, placement: str) -> Any:
 
 def kernels_of(model: Any) -> tuple[int, int, str]:
     """Convolutions and products that ONNX Runtime executes, those of them in int8, and why some are not."""
-    from ptq.export.onnx import export_onnx
+    from ptq.export.onnx.export import export_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         report = export_onnx(model, f"{folder}/model.onnx")

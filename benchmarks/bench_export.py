@@ -21,10 +21,10 @@ from benchmarks.zoo import FAMILIES, example, make
 from ptq import ImperativePTQ, PTQConfig
 from ptq.export import RuntimeReport
 from ptq.export.call import answer_of
-from ptq.export.jit import write_jit
-from ptq.export.legacy.artifact import check_inference, write_inference
-from ptq.export.qdq.check import check_onnx
-from ptq.export.qdq.write import parameter_names, write_onnx
+from ptq.export.inference.artifact import check_inference, write_inference
+from ptq.export.jit.program import write_jit
+from ptq.export.onnx.check import check_onnx
+from ptq.export.onnx.write import parameter_names, write_onnx
 from quantizers.errors import QuantizationError
 
 __all__ = ["measure"]

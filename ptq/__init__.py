@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from . import distributed
-from .calibrate import calibrate
-from .calibration import Calibration
-from .config import PTQConfig, default_ptq_config
+from .calibration.calibration import Calibration
+from .calibration.run import calibrate
+from .config.config import PTQConfig, default_ptq_config
+from .config.overrides import QuantOverride
 from .export import load
 from .imperative import ImperativePTQ
 from .layers import FloatFunctional
-from .ledger import Ledger, coverage
-from .overrides import QuantOverride
-from .preflight import CheckReport, Finding, check
 from .registry import LayerInfo, PTQRegistry
+from .reports.check import CheckReport, Finding, check
+from .reports.coverage import Ledger, coverage
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from quantizers.errors import QuantizationError
 
-from . import __version__, bench, demo
+from . import __version__
+from .commands import bench, demo
 
 __all__ = ["main"]
 

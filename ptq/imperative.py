@@ -15,20 +15,20 @@ from quantizers import BaseQuantizer
 from quantizers.errors import ConfigError, ModelError
 
 from . import layers as _layers  # noqa: F401 - registers every known layer
-from .attachment import attach_quantizers
-from .config import PTQConfig, default_ptq_config
-from .conversion import as_float, convert_model
+from .calibration.attachment import attach_quantizers
+from .calibration.hooks import SummaryCache, attach_batch_hook, is_calibrating
+from .calibration.observation import Observation
+from .calibration.preparation import Preparation
+from .config.config import PTQConfig, default_ptq_config
+from .config.keys import ModelKeys
+from .convert.conversion import as_float, convert_model
 from .export.baseline import baseline_path
 from .export.formats import formats_named
 from .export.save import staged_artifact
-from .hooks import SummaryCache, attach_batch_hook, is_calibrating
-from .ledger import coverage
-from .messages import last_line
-from .observation import Observation
-from .override_keys import ModelKeys
-from .preflight import refuse_or_warn, require_dynamic_mode
-from .preparation import Preparation
 from .registry import PTQRegistry
+from .reports.check import refuse_or_warn, require_dynamic_mode
+from .reports.coverage import coverage
+from .util.messages import last_line
 
 __all__ = ["ImperativePTQ"]
 

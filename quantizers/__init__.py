@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from quantizers.absmax import AbsmaxQuantizer
-from quantizers.arrays import as_float_array
-from quantizers.auto import AutoQuantizer
-from quantizers.average import AvgAbsmaxQuantizer
-from quantizers.base import BaseQuantizer
-from quantizers.emd import EMDQuantizer
-from quantizers.grid_error import absolute_error, squared_error
-from quantizers.hist import HistQuantizer
-from quantizers.histogram import PowerOfTwoHistogram
-from quantizers.kl import KLQuantizer
-from quantizers.minmax import MinMaxQuantizer
-from quantizers.moving_average import MovingAverageAbsmaxQuantizer
-from quantizers.mse import MSEQuantizer
-from quantizers.per_channel import PerChannelQuantizer, default_quant_axis
-from quantizers.per_channel_absmax import PerChannelAbsmaxQuantizer
-from quantizers.per_channel_hist import PerChannelHistQuantizer
-from quantizers.per_channel_mse import PerChannelMSEQuantizer
-from quantizers.qparams import QParams, QuantSpec
-from quantizers.ranges import GridKind, Range, grid_of_range
-from quantizers.registry import SUPPORT_ACT_QUANTIZERS, SUPPORT_WT_QUANTIZERS, quantizer_from_settings, register_quantizer
-from quantizers.statistics import TensorStatistics
-from quantizers.statistics_quantizer import StatisticsQuantizer
-from quantizers.summary import SummarySettings, TensorSummary
+from quantizers.grids.grid_error import absolute_error, squared_error
+from quantizers.grids.qparams import QParams, QuantSpec
+from quantizers.grids.ranges import GridKind, Range, grid_of_range
+from quantizers.rules.absmax import AbsmaxQuantizer
+from quantizers.rules.auto import AutoQuantizer
+from quantizers.rules.average import AvgAbsmaxQuantizer
+from quantizers.rules.base import BaseQuantizer
+from quantizers.rules.emd import EMDQuantizer
+from quantizers.rules.hist import HistQuantizer
+from quantizers.rules.kl import KLQuantizer
+from quantizers.rules.minmax import MinMaxQuantizer
+from quantizers.rules.moving_average import MovingAverageAbsmaxQuantizer
+from quantizers.rules.mse import MSEQuantizer
+from quantizers.rules.per_channel import PerChannelQuantizer, default_quant_axis
+from quantizers.rules.per_channel_absmax import PerChannelAbsmaxQuantizer
+from quantizers.rules.per_channel_hist import PerChannelHistQuantizer
+from quantizers.rules.per_channel_mse import PerChannelMSEQuantizer
+from quantizers.rules.registry import SUPPORT_ACT_QUANTIZERS, SUPPORT_WT_QUANTIZERS, quantizer_from_settings, register_quantizer
+from quantizers.rules.statistics_quantizer import StatisticsQuantizer
+from quantizers.statistics.arrays import as_float_array
+from quantizers.statistics.histogram import PowerOfTwoHistogram
+from quantizers.statistics.summary import SummarySettings, TensorSummary
+from quantizers.statistics.tensor import TensorStatistics
 
 __all__ = [
     "SUPPORT_ACT_QUANTIZERS",

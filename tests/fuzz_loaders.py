@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from ptq import PTQConfig, QuantOverride
-from ptq.calibration_file import Contents, LayerStatistics, Progress, _digest, from_bytes, read_contents, to_bytes
+from ptq.calibration.file import Contents, LayerStatistics, Progress, _digest, from_bytes, read_contents, to_bytes
 from quantizers import AutoQuantizer, KLQuantizer, MovingAverageAbsmaxQuantizer
 from quantizers.errors import QuantizationError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ptq import __version__, cli
-from ptq.extras import MissingExtraError, import_extra
-from ptq.progress import progress
+from ptq.util.extras import MissingExtraError, import_extra
+from ptq.util.progress import progress
 from quantizers.errors import QuantizationError
 
 
@@ -46,7 +46,7 @@ def test_error_of_several_lines_becomes_one(monkeypatch: pytest.MonkeyPatch, cap
     def fail(*_: object) -> None:
         raise QuantizationError("first\n  second")
 
-    monkeypatch.setattr("ptq.demo.run_demo", fail)
+    monkeypatch.setattr("ptq.commands.demo.run_demo", fail)
     assert cli.main(["demo"]) == 2
     assert capsys.readouterr().err == "ptq: first second\n"
 

@@ -126,7 +126,7 @@ def test_links_and_files_in_prose_exist(name: str) -> None:
 @pytest.mark.parametrize("name", [*READMES, *STORIES])
 def test_names_in_tables_exist(name: str) -> None:
     import quantizers
-    from ptq import extras
+    from ptq.util import extras
     from quantizers import errors
 
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .command import add_command
 from .measure import bench
 from .report import BenchReport
 
-__all__ = ["BenchReport", "add_command", "bench"]
+__all__ = ["BenchReport", "bench"]

@@ -13,8 +13,8 @@ from typing import Any
 from quantizers.errors import ArtifactError, ConfigError
 
 from ..export.baseline import baseline_path
-from ..export.child import run_module
-from ..progress import progress
+from ..util.child import run_module
+from ..util.progress import progress
 from .artifact import Artifact, Input, check_pair, fixed_batch, read_artifact, with_batch
 from .profile import INT8, OpTime
 from .reasons import FASTER, Inference, has_vnni, reasons

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantizers.errors import ArtifactError
 
-from ..extras import import_extra
+from ..util.extras import import_extra
 from .profile import COMPUTE, CONVERSION, INT8, OTHER, OpTime, summed
 from .timing import Run
 

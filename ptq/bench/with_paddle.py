@@ -13,8 +13,8 @@ import paddle.inference as inference
 
 from quantizers.errors import ArtifactError
 
-from ..export.jit import SUFFIXES as PORTABLE_SUFFIXES
-from ..export.predictor import INFERENCE_SUFFIXES, create_int8_predictor, open_predictor
+from ..export.inference.predictor import INFERENCE_SUFFIXES, create_int8_predictor, open_predictor
+from ..export.jit.program import SUFFIXES as PORTABLE_SUFFIXES
 from .profile import COMPUTE, CONVERSION, INT8, OTHER, OpTime, summed
 from .timing import Run
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from quantizers.errors import QuantizationError
 
-from ..messages import last_line
+from ..util.messages import last_line
 from .artifact import feeds
 from .runtimes import RUNTIMES, Load, Runtime
 from .task import Task

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .inference import export_inference
-from .jit import load
-from .onnx import export_onnx
-from .predictor import create_int8_predictor
+from .inference.export import export_inference
+from .inference.predictor import create_int8_predictor
+from .jit.program import load
+from .onnx.export import export_onnx
 from .report import Kernel, RuntimeReport
 
 __all__ = ["Kernel", "RuntimeReport", "create_int8_predictor", "export_inference", "export_onnx", "load"]

@@ -13,9 +13,9 @@ from paddle.static import InputSpec
 
 from quantizers.errors import ConfigError, ExportError, ModelError
 
-from ..hooks import is_calibrating, observation_of
-from ..messages import last_line
-from ..observation import Observation, restore
+from ..calibration.hooks import is_calibrating, observation_of
+from ..calibration.observation import Observation, restore
+from ..util.messages import last_line
 from .check import largest_difference
 
 __all__ = ["answer_of", "call_of", "output_positions", "tensors_of"]

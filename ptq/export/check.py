@@ -12,8 +12,8 @@ import paddle
 
 from quantizers.errors import ArtifactError, MismatchError
 
-from .child import start_module
-from .replay import read_tensors, write_tensors
+from ..util.child import start_module
+from .jit.replay import read_tensors, write_tensors
 
 __all__ = ["TOLERANCE", "check_artifact", "largest_difference", "replay"]
 
@@ -30,7 +30,7 @@ def replay(prefix: str, inputs: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
     with tempfile.TemporaryDirectory(prefix="ptq-check-") as folder:
         given, answered = Path(folder, "inputs.npz"), Path(folder, "outputs.npz")
         write_tensors(given, inputs)
-        process = start_module("ptq.export.replay", os.path.abspath(prefix), str(given), str(answered))
+        process = start_module("ptq.export.jit.replay", os.path.abspath(prefix), str(given), str(answered))
         if process.returncode or not answered.is_file():
             lines = process.stderr.strip().splitlines()[-5:]
             raise ArtifactError(f"{prefix}: the saved model fails in a fresh process (exit {process.returncode}): {' | '.join(lines)}")

@@ -10,11 +10,11 @@ import numpy as np
 
 from quantizers.errors import ConfigError
 
-from .jit import SUFFIXES
-from .legacy.artifact import INFERENCE_FILES, check_inference, write_inference
-from .onnx import ONNX_SUFFIX
-from .qdq.check import check_onnx
-from .qdq.write import write_onnx
+from .inference.artifact import INFERENCE_FILES, check_inference, write_inference
+from .jit.program import SUFFIXES
+from .onnx.check import check_onnx
+from .onnx.export import ONNX_SUFFIX
+from .onnx.write import write_onnx
 from .report import RuntimeReport
 
 __all__ = ["ALL_SUFFIXES", "FORMATS", "JIT", "Format", "formats_named"]

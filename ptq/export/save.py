@@ -17,16 +17,16 @@ from paddle.static import InputSpec
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
 
 from ..layers import QuantizedActivation
-from ..ledger import Ledger
-from ..modes import eval_mode
-from ..progress import progress
 from ..registry import PTQRegistry
+from ..reports.coverage import Ledger
+from ..util.modes import eval_mode
+from ..util.progress import progress
 from .call import answer_of, call_of, output_positions, tensors_of
 from .check import check_artifact
 from .formats import ALL_SUFFIXES, JIT, Format, formats_named
-from .jit import SUFFIXES, write_jit
+from .jit.program import SUFFIXES, write_jit
 from .manifest import MANIFEST_SUFFIX, read_manifest, write_manifest
-from .qdq.write import parameter_names
+from .onnx.write import parameter_names
 from .report import RuntimeReport
 
 __all__ = ["SaveReport", "Staged", "save_artifact", "staged_artifact"]

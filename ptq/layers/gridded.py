@@ -12,10 +12,10 @@ from paddle import nn
 
 from quantizers.errors import ModelError
 
-from ..interception import intercept
-from ..modes import untraced
-from ..placement import CALL_INPUT, INPUT, ROOT
+from ..graph.interception import intercept
 from ..registry import PTQRegistry, input_argument
+from ..sites import CALL_INPUT, INPUT, ROOT
+from ..util.modes import untraced
 from .activation_grid import ActivationGrid
 
 __all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]

@@ -1,1 +1,1 @@
-"""Passes: functions from model (and graph) to model."""
+"""Float model in, float model out, same function."""

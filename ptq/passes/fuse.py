@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from paddle import nn
 
 from quantizers.errors import FuseError
 
-from ..graph import Graph
-from ..hooks import remove_hooks
+from ..graph.dataflow import Graph
 from ..registry import PTQRegistry
 from .fold_batch_norm import activation_of, fold_batch_norm, is_batch_norm, is_channel_last, why_not_foldable
 from .replace import replace_layers
 
 __all__ = ["check_folded", "fuse_named", "fuse_traced"]
+
+Release = Callable[[nn.Layer], None]
 
 NOT_ALONE = "the batch norm does not take exactly what the layer before it computes, at every use of the two"
 PATTERNS = "[compute, batch norm], [compute, batch norm, activation], [compute, activation] and [batch norm, activation]"
@@ -81,8 +82,10 @@ def check_folded(pairs: Sequence[tuple[str, str]], graph: Graph) -> None:
             raise FuseError(f"fuse_list: ['{name}', '{norm}'] should not have been fused: {NOT_ALONE}; quantize the float model again")
 
 
-def fuse_traced(model: nn.Layer, graph: Graph) -> list[tuple[str, str]]:
+def fuse_traced(model: nn.Layer, graph: Graph, release: Release | None = None) -> list[tuple[str, str]]:
     """Folds every batch norm that the graph shows to follow a compute layer and nothing else, in place.
+
+    ``release`` is called with each batch norm that is about to leave the model, to take off it what is not the user's.
 
     Returns:
         Names of the pairs that were folded.
@@ -97,15 +100,16 @@ def fuse_traced(model: nn.Layer, graph: Graph) -> list[tuple[str, str]]:
             continue  # the batch norm's channels are not the Linear's features
         if graph.has_private_parameters(name) and graph.has_private_parameters(norm):
             pairs.append((name, norm))
-    _fold(model, layers, pairs)
+    _fold(model, layers, pairs, release)
     return pairs
 
 
-def _fold(model: nn.Layer, layers: dict[str, nn.Layer], pairs: list[tuple[str, str]]) -> None:
+def _fold(model: nn.Layer, layers: dict[str, nn.Layer], pairs: list[tuple[str, str]], release: Release | None = None) -> None:
     remains = {layers[norm]: activation_of(layers[norm]) for _, norm in pairs}
     for norm, rest in remains.items():
         rest.training = norm.training
-        remove_hooks(norm)
+        if release is not None:
+            release(norm)
         for name, value in vars(norm).items():
             if name.startswith("_forward_"):  # the user's hooks, in the same containers, so that their handles keep working
                 setattr(rest, name, value)

@@ -16,7 +16,7 @@ from paddle.static import InputSpec
 import ptq
 from ptq import ImperativePTQ
 from ptq.export import create_int8_predictor, export_inference, export_onnx
-from ptq.extras import MissingExtraError
+from ptq.util.extras import MissingExtraError
 from quantizers.errors import ArtifactError, ConfigError, ExportError, MismatchError, ModelError
 
 __all__ = ["CASES"]

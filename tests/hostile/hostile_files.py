@@ -17,7 +17,7 @@ from paddle import nn
 
 import ptq
 from ptq import Calibration, Ledger, PTQConfig
-from ptq.calibration_file import Contents, Progress, to_bytes
+from ptq.calibration.file import Contents, Progress, to_bytes
 from quantizers.errors import ArtifactError, CalibrationError, ConfigError, CorruptArtifactError
 
 __all__ = ["CASES"]
@@ -97,7 +97,7 @@ def damaged(kind: str, name: str, spoil: Spoil, expected: type[BaseException] = 
 
 
 def unfinished(content: bytes) -> bytes:
-    found = ptq.calibration_file.from_bytes(content, "")
+    found = ptq.calibration.file.from_bytes(content, "")
     return to_bytes(Contents(found.layers, found.input_spec, Progress("0" * 16, ("1" * 16, "2" * 16))))
 
 

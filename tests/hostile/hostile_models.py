@@ -267,4 +267,4 @@ def saving(scene: Scene, model: nn.Layer) -> Act:
 
 def warn_of(report: ptq.CheckReport) -> None:
     """What a user sees of a report."""
-    ptq.messages.warn(str(report))
+    ptq.util.messages.warn(str(report))

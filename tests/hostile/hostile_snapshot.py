@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ptq import interception
+from ptq.graph import interception
 
 __all__ = ["Snapshot", "differences", "snapshot"]
 

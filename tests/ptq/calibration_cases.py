@@ -12,7 +12,7 @@ from models import small_net
 from paddle import nn
 
 from ptq import Calibration, ImperativePTQ, PTQConfig, calibrate
-from ptq.calibration_file import Contents, to_bytes
+from ptq.calibration.file import Contents, to_bytes
 from quantizers import BaseQuantizer, KLQuantizer
 
 

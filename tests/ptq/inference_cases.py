@@ -11,8 +11,8 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from ptq.export.legacy.artifact import write_inference
-from ptq.export.onednn_verbose import run_verbose
+from ptq.export.inference.artifact import write_inference
+from ptq.export.inference.onednn_verbose import run_verbose
 from ptq.layers import fake_quantize
 
 __all__ = ["Grid", "HandQuantized", "Wrapped", "answers", "exported", "native", "saved"]
@@ -31,15 +31,18 @@ class Grid(nn.Layer):
 
 
 class HandQuantized(nn.Layer):
-    """Grid, int8 convolution, ReLU where the zero point allows it, grid, int8 linear layer on the mean, grid."""
+    """Grid, int8 convolution, ReLU where the zero point allows it, grid, int8 linear layer on the mean, grid.
 
-    def __init__(self, zero_point: int, channels: int = 16) -> None:
+    With weights of at most 63 (``largest``) the sums of two products fit 16 bits, so that processors without VNNI are right too.
+    """
+
+    def __init__(self, zero_point: int, channels: int = 16, largest: int = 127) -> None:
         super().__init__()
         random = np.random.default_rng(zero_point)
         self.rectified = zero_point == 0
-        self.register_buffer("kernel", paddle.to_tensor(random.integers(-127, 128, (channels, 3, 3, 3)).astype("int8")))
+        self.register_buffer("kernel", paddle.to_tensor(random.integers(-largest, largest + 1, (channels, 3, 3, 3)).astype("int8")))
         self.register_buffer("kernel_scale", paddle.to_tensor(random.uniform(1e-3, 1e-2, (channels, 1, 1, 1)).astype("float32")))
-        self.register_buffer("matrix", paddle.to_tensor(random.integers(-127, 128, (channels, 10)).astype("int8")))
+        self.register_buffer("matrix", paddle.to_tensor(random.integers(-largest, largest + 1, (channels, 10)).astype("int8")))
         self.register_buffer("matrix_scale", paddle.to_tensor(random.uniform(1e-3, 1e-2, (1, 10)).astype("float32")))
         self.bias = self.create_parameter([channels], default_initializer=nn.initializer.Normal())
         self.first, self.second, self.last = Grid(0.03, zero_point), Grid(0.05, zero_point), Grid(0.07, 101)

@@ -26,8 +26,8 @@ from paddle.static import InputSpec
 
 import ptq
 import quantizers
+from ptq.graph.tracing import trace
 from ptq.registry import PTQRegistry
-from ptq.tracing import trace
 from quantizers.errors import AlreadyQuantizedError, NonFiniteError, QuantizationWarning
 
 

@@ -1,0 +1,183 @@
+"""What to quantize with: quantizers for activations and weights, which tensors get a grid, and what differs for some layers."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from quantizers import BaseQuantizer, KLQuantizer, PerChannelAbsmaxQuantizer
+from quantizers.errors import ConfigError
+
+from ..util.json_file import read_json, write_json
+from .keys import Overrides, check_overrides
+from .override_list import overrides_from_list, overrides_to_list
+from .overrides import QuantOverride, check_activation_quantizer, check_quantizer, quantizer_of, settings_of
+
+__all__ = ["PLACEMENTS", "PTQConfig", "check_quantizer", "default_ptq_config"]
+
+PLACEMENTS = ("compute", "full")
+FORMAT = "paddle-ptq config"
+VERSION = 1
+SETTINGS = ("placement", "activation_quantizer", "weight_quantizer", "overrides")
+
+
+class PTQConfig:
+    """Quantizers and settings, copied to every layer that `ImperativePTQ.quantize` prepares.
+
+    Args:
+        activation_quantizer: any `BaseQuantizer` instance; ``KLQuantizer()`` when ``None``.
+        weight_quantizer: any `BaseQuantizer` instance; ``PerChannelAbsmaxQuantizer()`` when ``None``.
+        placement: which tensors get a grid.  ``"compute"``: weights and inputs of compute layers (convolutions, Linear);
+            additions, pools and the model's output stay float.  ``"full"``: all that an int8 runtime needs to stay in int8 between
+            them, functional operations, inputs and outputs included; less accurate, and what makes an export fast.
+        overrides: what differs for some layers and activations: a dict from names, globs (``"head.*"``), regular expressions
+            (``"re:conv[12]$"``) or layer classes to a `QuantOverride`, or to ``None`` for what stays float; later entries win.
+            See `ptq.config.keys` for what a key matches.  A key that matches nothing is an error in `ImperativePTQ.quantize`, or
+            in the first batch where it may name an activation.
+
+    Attributes:
+        in_act_quantizer, out_act_quantizer, wt_quantizer: this layer's own quantizers.
+        enable_in_act_quantizer: whether the layer's input is sampled (compute layers).
+        enable_out_act_quantizer: whether the layer's output is sampled.
+        changes: the overrides that were applied to this layer's own config, in order.
+        input_sites: with placement ``full``, the sites whose grids the layer's input lies on; empty when it has a grid of its own.
+        quant_hook_handle: handle of the calibration hook, ``None`` when no hook is attached.
+
+    Two configs are equal when what they were made with is.
+
+    Raises:
+        ConfigError: a quantizer is not a `BaseQuantizer` instance, the placement is unknown, or the overrides are malformed.
+    """
+
+    def __init__(
+        self,
+        activation_quantizer: BaseQuantizer | None = None,
+        weight_quantizer: BaseQuantizer | None = None,
+        *,
+        placement: str = "compute",
+        overrides: Overrides | None = None,
+    ) -> None:
+        activation_quantizer = KLQuantizer() if activation_quantizer is None else activation_quantizer
+        weight_quantizer = PerChannelAbsmaxQuantizer() if weight_quantizer is None else weight_quantizer
+        check_activation_quantizer("activation_quantizer", activation_quantizer)
+        check_quantizer("weight_quantizer", weight_quantizer)
+        if placement not in PLACEMENTS:
+            raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
+        self.in_act_quantizer = copy.deepcopy(activation_quantizer)
+        self.out_act_quantizer = copy.deepcopy(activation_quantizer)
+        self.wt_quantizer = copy.deepcopy(weight_quantizer)
+        self.placement = placement
+        self.overrides = check_overrides(overrides)
+        self.changes: tuple[QuantOverride, ...] = ()
+        self.enable_in_act_quantizer = False
+        self.enable_out_act_quantizer = False
+        self.input_sites: list[str] = []
+        self.quant_hook_handle: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "quant_hook_handle": None}  # a copy's handle would remove the hook of the original
+
+    def overridden(self, changes: Iterable[QuantOverride]) -> PTQConfig:
+        """A copy for one layer or activation: the changes applied in order, and no overrides left.
+
+        Raises:
+            ConfigError: a weight's rule has no form of the granularity that is asked for.
+        """
+        own = copy.deepcopy(self)
+        own.overrides, own.changes = {}, tuple(changes)
+        for change in own.changes:
+            own.in_act_quantizer = change.activation(own.in_act_quantizer)
+            own.out_act_quantizer = change.activation(own.out_act_quantizer)
+            own.wt_quantizer = change.weight(own.wt_quantizer)
+        return own
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values of which `from_dict` makes an equal config.
+
+        Raises:
+            ConfigError: a quantizer or a class among the overrides is registered under no name.
+        """
+        if _content(self.in_act_quantizer) != _content(self.out_act_quantizer):
+            raise ConfigError("in_act_quantizer and out_act_quantizer were made to differ, which a file cannot hold; use overrides")
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "placement": self.placement,
+            "activation_quantizer": settings_of(self.in_act_quantizer),
+            "weight_quantizer": settings_of(self.wt_quantizer),
+            "overrides": overrides_to_list(self.overrides),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> PTQConfig:
+        """The config that `to_dict` described; a setting that is left out has its default.
+
+        Raises:
+            ConfigError: the values are another program's, of a newer version, or hold what no config does.
+        """
+        try:
+            return cls(**_settings(values))
+        except RecursionError as error:
+            raise ConfigError("the values are nested deeper than those of any config") from error
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Writes the config to a file, as a whole or not at all.
+
+        Raises:
+            ConfigError: as `to_dict`.
+            ArtifactError: the file cannot be written.
+        """
+        write_json(path, self.to_dict())
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> PTQConfig:
+        """Reads a file that `to_json` wrote.
+
+        Raises:
+            ArtifactError: there is none, or it cannot be read; ``CorruptArtifactError`` when it is not JSON.
+            ConfigError: it holds something else, see `from_dict`.
+        """
+        values = read_json(path)
+        try:
+            return cls.from_dict(values)
+        except ConfigError as error:
+            raise ConfigError(f"{os.fspath(path)}: {error}") from error
+
+    def __eq__(self, other: object) -> bool:
+        return self._made_with() == other._made_with() if isinstance(other, PTQConfig) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _made_with(self) -> tuple[Any, ...]:
+        quantizers = (self.in_act_quantizer, self.out_act_quantizer, self.wt_quantizer)
+        return self.placement, list(self.overrides.items()), *map(_content, quantizers)
+
+
+def _content(quantizer: BaseQuantizer) -> tuple[type, dict[str, Any]]:
+    return type(quantizer), quantizer.settings()
+
+
+def _settings(values: Any) -> dict[str, Any]:
+    """The arguments of `PTQConfig` that JSON values stand for; raises as `PTQConfig.from_dict`."""
+    if not isinstance(values, Mapping) or values.get("format") != FORMAT:
+        raise ConfigError(f"not a config of this project: expected an object with 'format': {FORMAT!r}, got {values!r:.200}")
+    version = values.get("version")
+    if type(version) is not int or version < 1:
+        raise ConfigError(f"a config's version must be a whole number from 1 up, got {version!r:.200}")
+    if version > VERSION:
+        raise ConfigError(f"this config has version {version}, this paddle-ptq reads up to {VERSION}: upgrade paddle-ptq")
+    settings = {name: value for name, value in values.items() if name not in ("format", "version")}
+    unknown = settings.keys() - set(SETTINGS)
+    if unknown:
+        raise ConfigError(f"a config has no {', '.join(sorted(map(repr, unknown)))}; it has {', '.join(SETTINGS)}")
+    for name in settings:
+        if name.endswith("_quantizer"):
+            settings[name] = quantizer_of(settings[name])
+        elif name == "overrides":
+            settings[name] = overrides_from_list(settings[name])
+    return settings
+
+
+default_ptq_config = PTQConfig()

@@ -1,0 +1,1 @@
+"""A legacy program that Paddle Inference runs in int8."""

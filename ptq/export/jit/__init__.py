@@ -1,0 +1,1 @@
+"""The portable format: a PIR program in plain operations."""

@@ -1,0 +1,129 @@
+"""Compares what one runtime makes of an int8 ONNX file with the model in memory and, layer by layer, with the simulated model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantizers.errors import MismatchError
+
+from ...util.extras import import_extra
+from ..report import RuntimeReport
+from .cut import Place, cut, expose, places_of
+from .kernels import kernels
+from .runtimes import OnnxRuntime, Runtime
+
+__all__ = ["ENOUGH_DB", "check_runtime", "sqnr_db"]
+
+# At this distance and above, answers are as close as integer kernels and float simulation ever are.
+ENOUGH_DB = 35.0
+# Below this, answers are not those of one model.
+UNRELATED_DB = 3.0
+# Samples that are compared layer by layer: all inner values of the model are held in memory for them.
+FEW = 2
+
+
+def check_runtime(
+    file: str,
+    model: Any,
+    runtime: Runtime,
+    inputs: Mapping[str, np.ndarray],
+    expected: Sequence[np.ndarray],
+    simulated: Path | None,
+    by_layer: bool = False,
+) -> RuntimeReport:
+    """The report of one runtime, see `check.check_onnx`; ``inputs`` by name."""
+    outputs = runtime.run(model.SerializeToString(), inputs)
+    answers = [outputs[item.name] for item in model.graph.output]
+    shapes = [[list(array.shape) for array in arrays] for arrays in (answers, expected)]
+    if shapes[0] != shapes[1]:
+        raise MismatchError(f"{file}: {runtime.name} answers with shapes {shapes[0]}, the model in memory with {shapes[1]}")
+    distance = min((sqnr_db(e, a) for e, a in zip(expected, answers, strict=True)), default=float("inf"))
+    found, notes = kernels(model, runtime, inputs)
+    if (distance < ENOUGH_DB or by_layer) and simulated is not None:
+        reference = import_extra("onnx", "onnx").load(str(simulated))
+        try:
+            notes.append(_layer_by_layer(file, model, runtime, _few(model, inputs), reference))
+        except MismatchError as error:
+            if isinstance(runtime, OnnxRuntime) or distance < UNRELATED_DB:
+                raise
+            # OpenVINO has been seen to compute a concatenation wrongly only while it was asked for inner values too
+            notes.append(f"  not comparable layer by layer, as its inner values do not fit its own answers: {error}")
+        notes.append(_conversion(file, reference, inputs, expected))
+    elif distance < ENOUGH_DB:
+        notes.append(f"  below {ENOUGH_DB:.0f} dB, and not compared layer by layer: the simulated model is not at hand")
+    return RuntimeReport(runtime.name, distance, found, tuple(notes))
+
+
+def sqnr_db(expected: np.ndarray, answer: np.ndarray) -> float:
+    """Power of ``expected`` over that of the difference, in dB; ``inf`` when equal, ``-inf`` when only one of them is finite somewhere."""
+    a, b = expected.astype(np.float64), answer.astype(np.float64)
+    if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+        return float("-inf")
+    finite = np.isfinite(a)
+    noise, power = np.square(a - b)[finite].sum(), np.square(a)[finite].sum()
+    if noise == 0:
+        return float("inf")
+    return float(10 * np.log10(power / noise)) if power else float("-inf")
+
+
+def _few(model: Any, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The first samples, where every input has a free first dimension."""
+    shapes = [item.type.tensor_type.shape.dim for item in model.graph.input]
+    if not all(len(shape) and not shape[0].HasField("dim_value") for shape in shapes):
+        return inputs
+    return {name: array[:FEW] for name, array in inputs.items()}
+
+
+def _conversion(file: str, reference: Any, inputs: Mapping[str, np.ndarray], expected: Sequence[np.ndarray]) -> str:
+    """Says how far the simulated model in ONNX is from the model in memory; raises where they have nothing in common.
+
+    Both compute in float32, and differ where sums in another order flip a rounding.
+    """
+    values = OnnxRuntime().run(reference.SerializeToString(), inputs, plain=True)
+    distance = min(sqnr_db(e, values[item.name]) for e, item in zip(expected, reference.graph.output, strict=True))
+    if distance < UNRELATED_DB:
+        raise MismatchError(f"{file}: paddle2onnx made another model of it: float ONNX and the model in memory are {distance:.1f} dB apart")
+    return f"  the same quantization simulated in float, in ONNX: {distance:.1f} dB against the model in memory"
+
+
+def _layer_by_layer(file: str, model: Any, runtime: Runtime, inputs: Mapping[str, np.ndarray], reference: Any) -> str:
+    """Says how far layers that are fed alike are apart; raises where one is more than a step of its grid away."""
+    places = places_of(model, reference)
+    answers = runtime.run(expose(model, [place.integers for place in places]).SerializeToString(), inputs)
+    pieces, given = cut(reference, {place.value: place.real(answers[place.integers]) for place in places})
+    values = OnnxRuntime().run(pieces.SerializeToString(), {**inputs, **given}, plain=True)
+    shares = [_compare(file, runtime, place, answers[place.integers], values[place.value]) for place in places]
+    on_grid = {place.value for place in places}
+    for name in (item.name for item in reference.graph.output if item.name not in on_grid):
+        _compare_output(file, runtime, name, answers[name], values[name])
+    worst = max(zip(shares, places, strict=True), key=lambda pair: pair[0], default=None)
+    where = f", most of them at {worst[1].name} ({worst[0]:.2%} of its values)" if worst is not None and worst[0] > 0 else ""
+    return f"  single roundings flip, which the model may amplify: fed alike, each of {len(places)} grids is met within one step{where}"
+
+
+def _compare(file: str, runtime: Runtime, place: Place, answer: np.ndarray, expected: np.ndarray) -> float:
+    """Share of values that fall on the neighbouring step."""
+    steps = np.abs(answer.reshape(expected.shape) - place.steps(expected))
+    if steps.max(initial=0) > 1:
+        raise MismatchError(
+            f"{file}: {runtime.name} computes {place.name} differently from the simulated model: fed the same integers, "
+            f"{np.mean(steps > 1):.2%} of its values are more than a step of the grid apart, {steps.max()} at most; please report the model"
+        )
+    return float(np.mean(steps))
+
+
+def _compare_output(file: str, runtime: Runtime, name: str, answer: np.ndarray, expected: np.ndarray) -> None:
+    """An output that lies on no grid is held to one step of the 8-bit grid that it would have."""
+    if not np.issubdtype(expected.dtype, np.floating):
+        return
+    step = np.ptp(expected) / 255
+    difference = float(np.abs(answer.astype(np.float64) - expected).max(initial=0))
+    if not difference <= step:
+        raise MismatchError(
+            f"{file}: {runtime.name} computes the output {name} differently from the simulated model: fed the same integers, "
+            f"it is {difference:.3g} apart, a 255th of its range is {step:.3g}; please report the model"
+        )

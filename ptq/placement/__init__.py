@@ -1,0 +1,1 @@
+"""Which tensors get a grid."""

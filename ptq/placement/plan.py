@@ -1,0 +1,172 @@
+"""Which tensors get a grid with placement ``full``: all that a runtime needs on one to stay in int8 between compute layers.
+
+These are, by the traced graph: the inputs of compute layers, the operands of additions, products and concatenations, what is averaged by
+a pool, results of convolutions, and what the model returns.  A result that only feeds an activation which runtimes merge with the
+operation before it gets its grid after the activation.  Where elements are only moved (slices, reshapes, max pools), the grid of
+the tensor they come from serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from ..graph.dataflow import CallSite, Graph, Op
+from ..sites import CALL_INPUT, INPUT, ROOT
+
+__all__ = ["Placement", "Plan", "place_calls", "place_full"]
+
+MERGED_ACTIVATIONS = frozenset(f"pd_op.{name}{inplace}" for name in ("relu", "relu6", "hardtanh", "clip") for inplace in ("", "_"))
+JOINS = frozenset(f"pd_op.{name}{inplace}" for name in ("add", "subtract", "multiply", "concat") for inplace in ("", "_"))
+AVERAGES = frozenset({"pd_op.pool2d", "pd_op.pool3d", "pd_op.mean"})
+PRODUCTS = frozenset({"pd_op.matmul", "pd_op.bmm"})
+FLOAT_READERS = frozenset({"pd_op.softmax", "pd_op.softmax_"})  # what they read stays float: masks in it may be infinite
+WEIGHTS = frozenset({"builtin.parameter", "builtin.constant"})
+
+
+@dataclass
+class Placement:
+    """The plan.
+
+    Attributes:
+        sites: places whose result gets a grid, with the value of the graph that it is, in order of execution.
+        useful: for those sites whose readers all saturate, the range beyond which values make no difference.
+        inputs: for every compute layer whose input always lies on grids, the sites of these grids, one for each call of the layer.
+    """
+
+    sites: dict[str, int] = field(default_factory=dict)
+    useful: dict[str, tuple[float, float]] = field(default_factory=dict)
+    inputs: dict[str, list[str]] = field(default_factory=dict)
+
+
+def place_full(graph: Graph, compute: Collection[str], convolutions: Collection[str]) -> Placement:
+    """Plans the grids of one model.
+
+    Args:
+        graph: its dataflow, batch norms folded.
+        compute: names of the layers that will be quantized.
+        convolutions: those of them whose result must be on a grid for a runtime to compute it in int8.
+    """
+    plan = Plan(graph, compute)
+    needed: set[int] = set()
+    for site in graph.sites:
+        if site.layer in compute:
+            needed.update(plan.origins(site.inputs[:1]))
+        if site.layer in convolutions or (site.layer in compute and plan.is_merged(site.results)):
+            needed.update(plan.settled(site.results))
+    for op in graph.ops:
+        operands = plan.operands(op)
+        needed.update(plan.origins(operands))
+        if operands and op.name not in PRODUCTS:
+            needed.update(plan.settled(op.outputs))
+    needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
+    sites = {site: value for value, site in plan.site_of.items() if value in needed}
+    inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
+    return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids})
+
+
+def place_calls(graph: Graph, compute: Collection[str]) -> Placement:
+    """Plans, for placement ``compute``, a grid for every use of those layers that the model calls several times.
+
+    Their weights are shared, their inputs may have very different ranges.
+    """
+    placement = Placement()
+    for layer in compute:
+        calls = graph.sites_of(layer)
+        if len(calls) > 1 and all(call.inputs for call in calls):
+            sites = {f"{call.name}{CALL_INPUT}": call.inputs[0] for call in calls}
+            placement.sites |= sites
+            placement.inputs[layer] = list(sites)
+    return placement
+
+
+class Plan:
+    """Where the tensors of one graph come from.
+
+    Attributes:
+        site_of: values that have a place of their own, with its name.
+    """
+
+    def __init__(self, graph: Graph, compute: Collection[str]) -> None:
+        self.graph = graph
+        self.site_of: dict[int, str] = {}
+        for number, value in enumerate(graph.inputs):
+            if value in graph.floating:
+                self.site_of[value] = f"{INPUT}{number}"
+        computed = {site.results[0] for site in graph.sites if site.results and site.layer in compute}  # a Conv1D ends with a squeeze
+        results = [(site.results[0], site.name or ROOT) for site in graph.sites if site.results] + [
+            (v, s) for s, v in graph.operations.items()
+        ]
+        order = {value: index for index, value in enumerate(value for op in graph.ops for value in op.outputs)}
+        for value, site in sorted(results, key=lambda item: order.get(item[0], -1)):
+            producer = graph.producer(value)
+            if value in graph.floating and producer is not None and (value in computed or not producer.moves):
+                self.site_of.setdefault(value, site)
+        self._weights: set[int] = set()
+        for op in graph.ops:
+            if op.name in WEIGHTS or (op.name != "pd_op.data" and self._weights.issuperset(op.inputs)):
+                self._weights.update(set(op.outputs) - set(graph.inputs))
+        self._within = {id(op) for site in graph.sites if site.layer in compute for op in graph.ops_of(site)}
+
+    def origin(self, value: int) -> int:
+        """The tensor whose elements ``value`` holds, maybe in another order or shape."""
+        while value not in self.site_of:
+            producer = self.graph.producer(value)
+            if producer is None or not producer.moves or not producer.inputs:
+                break
+            value = producer.inputs[0]
+        return value
+
+    def origins(self, values: Collection[int] | Iterator[int]) -> set[int]:
+        """The origins of values."""
+        return {self.origin(value) for value in values}
+
+    def settled(self, values: Collection[int]) -> set[int]:
+        """The values, or what merged activations make of them where nothing else reads them."""
+        settled: set[int] = set()
+        for value in values:
+            results = {result for op in self.graph.consumers(value) for result in op.outputs}
+            settled |= results if self.is_merged([value]) else {value}
+        return settled
+
+    def is_merged(self, values: Collection[int]) -> bool:
+        """Whether nothing reads the values but activations that runtimes merge with the operation before."""
+        readers = [op for value in values for op in self.graph.consumers(value)]
+        return bool(readers) and all(op.name in MERGED_ACTIVATIONS for op in readers) and not set(values) & set(self.graph.outputs)
+
+    def useful_ranges(self, sites: dict[str, int]) -> dict[str, tuple[float, float]]:
+        """What the readers of each site can tell apart, where they all saturate."""
+        found = {}
+        for site, value in sites.items():
+            bounds = [op.saturates for op in self.graph.consumers(value)]
+            if bounds and None not in bounds and value not in self.graph.outputs:
+                found[site] = min(bound[0] for bound in bounds if bound), max(bound[1] for bound in bounds if bound)
+        return found
+
+    def operands(self, op: Op) -> list[int]:
+        """The tensors that an operation outside compute layers needs on a grid; none when it works with weights or in float."""
+        if id(op) in self._within or op.moves or not op.inputs or self._feeds_float(op):
+            return []
+        if op.name in AVERAGES:
+            return [op.inputs[0]]
+        if op.name in JOINS | PRODUCTS:
+            combined = self.graph.producer(op.inputs[0])
+            is_list = combined is not None and combined.name == "builtin.combine"
+            operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
+            if all(value in self.graph.floating and not self.is_weight(value) for value in operands):
+                return operands
+        return []
+
+    def _feeds_float(self, op: Op) -> bool:
+        readers = [reader for value in op.outputs for reader in self.graph.consumers(value)]
+        return op.name in JOINS and bool(readers) and all(reader.name in FLOAT_READERS for reader in readers)
+
+    def is_weight(self, value: int) -> bool:
+        """Whether a value depends on no input of the model."""
+        return value in self._weights
+
+    def grids_of(self, sites: list[CallSite], gridded: dict[str, int]) -> list[str]:
+        """The sites of the grids that a layer's inputs lie on, empty when one of its inputs lies on none."""
+        values = [self.origin(site.inputs[0]) for site in sites if site.inputs]
+        names = [self.site_of.get(value) for value in values]
+        return [name for name in names if name] if all(name in gridded for name in names) else []

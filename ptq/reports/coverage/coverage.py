@@ -1,0 +1,137 @@
+"""`coverage`: traces a model and writes its ledger."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.static import InputSpec
+
+from quantizers.errors import ModelError, TraceError
+
+from ...calibration.hooks import observation_of
+from ...graph.dataflow import Graph
+from ...graph.tracing import trace
+from ...layers.gridded import ungridded_class
+from ...placement.plan import Plan
+from ...registry import PTQRegistry
+from ...util.messages import last_line
+from .facts import Facts
+from .macs import macs_of, plain_name
+from .parameters import Parameters
+from .record import FLOAT, INT8, OBSERVED, Ledger, Row
+from .states import Judge
+from .work import works_of
+
+__all__ = ["coverage"]
+
+
+def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger:
+    """What became of every operation of a model, functional ones included, and why; the model is left as it was.
+
+    Fake quantization is no operation of its own: it belongs to what it serves.  A model that is still being calibrated gets a
+    forecast.  A model that cannot be traced gets a ledger of its layers that says so: the ledger is a report and stops nobody.
+
+    Args:
+        model: what `ImperativePTQ.convert` or `ImperativePTQ.quantize` returned.
+        input_spec: `InputSpec`s or example tensors of ``forward``'s arguments; by default the first calibration batch.  Where only a
+            first size is free, it is taken as 1; other free sizes count as 1 in multiply-accumulates.
+
+    Raises:
+        ModelError: ``model`` is not a layer, or static mode is on.
+    """
+    if not isinstance(model, nn.Layer):
+        raise ModelError(f"coverage needs a paddle.nn.Layer, got {model!r}")
+    if not paddle.in_dynamic_mode():
+        raise ModelError("static mode is on: call paddle.disable_static() before asking for the coverage of a dygraph model")
+    facts = Facts(model)
+    try:
+        args, kwargs = _call(model, input_spec)
+        with _ungridded(model):
+            graph = trace(model, args, kwargs)
+        inputs = tuple(_described(spec) for spec in paddle.utils.flatten([args, kwargs]) if isinstance(spec, InputSpec))
+        return Ledger(_name(model), facts.converted, inputs, _rows(graph, facts))
+    except Exception as error:  # a report must not fail the save that it belongs to, whatever is odd about the model
+        reason = str(error) if isinstance(error, TraceError) else f"{type(error).__name__}: {last_line(error)}"
+        return Ledger(_name(model), facts.converted, (), _rows_of_layers(facts), reason)
+
+
+def _rows(graph: Graph, facts: Facts) -> tuple[Row, ...]:
+    compute = [name for name in facts.layers if facts.has_weight(name)]
+    plan = Plan(graph, compute)
+    works = works_of(graph, plan)
+    judge, parameters = Judge(graph, plan, facts, works), Parameters(facts)
+    rows = []
+    for work in works:
+        state, reason = judge(work)
+        op = "identity" if work.core is None else plain_name(work.core)
+        stored, as_float = parameters.take(op.parameter for op in work.ops if op.parameter)
+        rows.append(Row(work.name, op, state, reason, sum(macs_of(op, graph) for op in work.ops), stored, as_float))
+    return (*rows, *parameters.unread())
+
+
+def _rows_of_layers(facts: Facts) -> tuple[Row, ...]:
+    """The rows of a model without a trace."""
+    parameters = Parameters(facts)
+    rows = []
+    for name, layer in facts.layers.items():
+        if not PTQRegistry.is_registered_layer(layer):
+            continue
+        state, reason = (OBSERVED, "") if facts.is_observed(name) else (FLOAT, "without a trace it is not known what it computes")
+        if facts.has_weight(name):
+            state, reason = (INT8, "") if facts.weight_bits(name) is not None else (FLOAT, facts.why_float(name))
+        stored, as_float = parameters.take(tensor.name for _, tensor in (*layer.named_parameters(), *layer.named_buffers()))
+        rows.append(Row(name, PTQRegistry.layer_info(layer).layer.__name__, state, reason, 0, stored, as_float))
+    return (*rows, *parameters.unread())
+
+
+def _call(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[Any, Any]:
+    """The arguments to trace with, their sizes known where possible."""
+    if input_spec is not None:
+        listed = [input_spec] if isinstance(input_spec, (InputSpec, paddle.Tensor)) else list(input_spec)
+        return _sized(listed, None), {}
+    observation = observation_of(model)
+    if observation is None or observation.input_spec is None:
+        raise TraceError("the model saw no calibration batch that would tell its input shapes; pass input_spec")
+    args, kwargs = observation.input_spec
+    first = observation.first_batch or (None, None)
+    return _sized(args, first[0]), _sized(kwargs, first[1])
+
+
+def _sized(spec: Any, array: Any) -> Any:
+    """A nest of specs with the sizes of the arrays of a kept call, or a first size of 1 without it."""
+    if isinstance(spec, paddle.Tensor):
+        return InputSpec(list(spec.shape), spec.dtype)
+    if isinstance(spec, InputSpec):
+        free = [1 if axis == 0 and size in (None, -1) else size for axis, size in enumerate(spec.shape)]
+        return InputSpec(list(array.shape) if isinstance(array, np.ndarray) else free, spec.dtype)
+    if isinstance(spec, dict):
+        return {key: _sized(item, None if array is None else array[key]) for key, item in spec.items()}
+    if type(spec) in (list, tuple):
+        arrays = [None] * len(spec) if array is None else array
+        return type(spec)(_sized(item, value) for item, value in zip(spec, arrays, strict=True))
+    return spec
+
+
+def _described(spec: InputSpec) -> str:
+    return f"{str(spec.dtype).split('.')[-1]}[{', '.join('?' if size in (None, -1) else str(size) for size in spec.shape)}]"
+
+
+def _name(model: nn.Layer) -> str:
+    return ungridded_class(model).__name__
+
+
+@contextlib.contextmanager
+def _ungridded(model: nn.Layer) -> Iterator[None]:
+    """While entered, the model computes without its activation grids: the trace then shows its own operations and nothing else."""
+    made, base = type(model), ungridded_class(model)
+    change = vars(object)["__class__"].__set__  # the made class passes for its base, which hides the plain attribute
+    change(model, base)
+    try:
+        yield
+    finally:
+        change(model, made)

@@ -1,0 +1,119 @@
+"""What a quantized or calibrating model says of itself: widths of its grids and weights, what was observed, why a layer stayed float."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paddle import nn
+from paddle.nn.layer.rnn import RNNBase
+
+from quantizers import BaseQuantizer
+
+from ...calibration.hooks import is_calibrating, observation_of
+from ...config.config import PTQConfig
+from ...layers.gridded import GRIDS, grids_of
+from ...registry import PTQRegistry
+from ...sites import CALL_INPUT
+
+__all__ = ["Facts"]
+
+
+class Facts:
+    """Answers about one model.
+
+    Attributes:
+        layers: its layers by path; without the activation grids.
+        grids: for every site of an activation grid that has data, its width in bits.
+        folded: paths of the batch norms that were folded away.
+    """
+
+    def __init__(self, model: nn.Layer) -> None:
+        self.converted = not is_calibrating(model)
+        self.layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name.split(".")[0] != GRIDS}
+        self.grids = {site: bits for site, grid in grids_of(model).items() if (bits := self._input_bits(grid)) is not None}
+        observation = observation_of(model)
+        self.is_prepared = observation is not None
+        self.folded = frozenset(getattr(observation, "folded", ()))
+        configs = (getattr(layer, "_quant_config", None) for layer in model.sublayers(include_self=True))
+        self.placement = next((config.placement for config in configs if isinstance(config, PTQConfig)), "")
+
+    def weight_bits(self, name: str) -> int | None:
+        """Width of the layer's integer weight; of the planned one while it is calibrated; ``None`` where the weight is float."""
+        layer = self.layers[name]
+        if PTQRegistry.is_quantized_layer(layer):
+            return int(layer._weight_bits)
+        config = self._config(layer)
+        if config is None or self.converted or not self.has_weight(name):
+            return None
+        if self.is_weight_only(name):
+            is_reached = _has_data(config.out_act_quantizer) or not config.enable_out_act_quantizer
+        else:
+            is_reached = bool(config.input_sites) or _has_data(config.in_act_quantizer)
+        return int(config.wt_quantizer.quant_bits) if is_reached else None
+
+    def has_weight(self, name: str) -> bool:
+        """Whether the layer, or the one that it is the twin of, has a weight that can be stored as integers."""
+        layer = self.layers[name]
+        return PTQRegistry.is_registered_layer(layer) and bool(PTQRegistry.layer_info(layer).weight_names)
+
+    def is_weight_only(self, name: str) -> bool:
+        """Whether the layer's input is no activation."""
+        return self.has_weight(name) and PTQRegistry.layer_info(self.layers[name]).weight_only
+
+    def is_recurrent(self, name: str) -> bool:
+        """Whether the layer hands a state from step to step."""
+        return isinstance(self.layers[name], (nn.RNNCellBase, RNNBase))
+
+    def own_grid(self, name: str, site: str) -> int | None:
+        """Width of the grid that the layer itself rounds its input to in this call; ``None`` where it takes it as it comes."""
+        return self.grids.get(f"{site}{CALL_INPUT}", self._input_bits(self.layers[name]))
+
+    def is_observed(self, name: str) -> bool:
+        """Whether statistics of the layer's output were collected."""
+        config = self._config(self.layers[name])
+        return config is not None and config.enable_out_act_quantizer and _has_data(config.out_act_quantizer)
+
+    def why_float(self, name: str) -> str:
+        """Why a layer that could have an integer weight has none."""
+        layer = self.layers[name]
+        skipped = next((path for path in _ancestors(name) if getattr(self.layers.get(path), "skip_quant", False) is True), None)
+        if skipped is not None:
+            return f"skip_quant is set on {skipped or 'the model'}"
+        if not self.is_prepared:
+            return "the model was not prepared by quantize"
+        if self._config(layer) is not None:
+            return "no calibration data reached it"
+        if not PTQRegistry.layer_info(layer).weights_of(layer):
+            return "its weight is no parameter but computed in every forward"
+        return "the configuration (overrides) leaves it float"
+
+    def why_unregistered(self, scope: str) -> str:
+        """Why a convolution or product with a weight that is not in a layer of the registry stays float."""
+        layer = self.layers.get(scope.split("@")[0])
+        base = None if layer is None else PTQRegistry.overridden_base(layer)
+        if base is not None:
+            return f"{type(layer).__name__} has a forward of its own; PTQRegistry.register it"
+        return "its weight is in no registered layer"
+
+    def _input_bits(self, layer: nn.Layer) -> int | None:
+        if PTQRegistry.is_quantized_layer(layer):
+            return None if layer.input_qparams is None else int(layer.input_qparams.num_bits)
+        config = self._config(layer)
+        if config is None or config.input_sites or not (config.enable_in_act_quantizer and _has_data(config.in_act_quantizer)):
+            return None
+        return int(config.in_act_quantizer.quant_bits)
+
+    @staticmethod
+    def _config(layer: Any) -> PTQConfig | None:
+        config = getattr(layer, "_quant_config", None)
+        return config if isinstance(config, PTQConfig) else None
+
+
+def _has_data(quantizer: BaseQuantizer) -> bool:
+    return quantizer.sampled or bool(getattr(quantizer, "statistics", None))
+
+
+def _ancestors(name: str) -> list[str]:
+    """The path of a layer, those of the layers around it, and the model's."""
+    parts = name.split(".") if name else []
+    return [".".join(parts[:count]) for count in range(len(parts), -1, -1)]

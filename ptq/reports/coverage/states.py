@@ -1,0 +1,141 @@
+"""The state of one operation, and why it is not int8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...graph.dataflow import Graph, Op
+from ...placement.plan import AVERAGES, FLOAT_READERS, JOINS, MERGED_ACTIVATIONS, Plan
+from .facts import Facts
+from .macs import PRODUCTS, plain_name
+from .record import FLOAT, FOLDED, INT8, OBSERVED, TRANSPARENT
+from .work import Work
+
+__all__ = ["Judge"]
+
+MAX_BITS = 8
+# Operations besides compute layers that a supported runtime computes on integers when their operands and their result are on grids.
+INT8_OPS = JOINS | AVERAGES | MERGED_ACTIVATIONS | {"pd_op.sigmoid", "pd_op.leaky_relu", "pd_op.sigmoid_", "pd_op.leaky_relu_"}
+BATCH_NORM = frozenset({"batch_norm", "sync_batch_norm"})
+WRITES = frozenset({"assign_out", "cast"})  # hand on what they are given, maybe in another type
+
+Verdict = tuple[str, str]
+
+
+class Judge:
+    """Gives every work of one traced model its state and the reason for it."""
+
+    def __init__(self, graph: Graph, plan: Plan, facts: Facts, works: Sequence[Work]) -> None:
+        self.graph, self.plan, self.facts = graph, plan, facts
+        self._of_value = {value: work for work in works for op in work.ops for value in op.outputs if not plan.is_weight(value)}
+        self._of_value |= {value: work for work in works if work.core is not None for value in work.results}
+
+    def __call__(self, work: Work) -> Verdict:
+        """The state, and the reason why it is neither int8 nor unchanged by quantization."""
+        core = work.core
+        if core is None:
+            is_folded = work.call is not None and work.call.layer in self.facts.folded
+            return (FOLDED, "") if is_folded else (TRANSPARENT, "")
+        if work.is_compute or (work.call is not None and self.facts.has_weight(work.call.layer)):
+            reason = self._why_float(work, core)
+            return (FLOAT, reason) if reason else (INT8, "")
+        if self._only_moves(core):
+            return TRANSPARENT, ""
+        merged = self._merged_into(core)
+        if merged:
+            return TRANSPARENT, f"merged into {merged}"
+        reason = self._why_not_on_integers(work, core)
+        if not reason:
+            return INT8, ""
+        on_grid = any(self._bits(value) is not None for value in work.results)
+        is_observed = on_grid or (work.call is not None and self.facts.is_observed(work.call.layer))
+        return (OBSERVED if is_observed else FLOAT), reason
+
+    def _why_float(self, work: Work, core: Op) -> str:
+        """Why a convolution or product is computed in float; empty when it is int8."""
+        if work.call is None or not self.facts.has_weight(work.call.layer):
+            return self._why_functional_float(core)
+        name = work.call.layer
+        weight = self.facts.weight_bits(name)
+        if weight is None:
+            return self.facts.why_float(name)
+        if weight > MAX_BITS:
+            return self._too_wide(weight, "weight")
+        if self.facts.is_recurrent(name):
+            return "its state from step to step is float; its weights are integers"
+        if self.facts.is_weight_only(name):
+            return ""
+        own = self.facts.own_grid(name, work.name)
+        return self._too_wide(own) if own is not None else self._why_off_grid(work.call.inputs[:1])
+
+    def _why_functional_float(self, core: Op) -> str:
+        """The same for one that has its weight, if any, from elsewhere."""
+        operands = self._operands(core)
+        if any(self.plan.is_weight(value) for value in operands):
+            return self.facts.why_unregistered(core.scope)
+        if plain_name(core) not in PRODUCTS:
+            return f"no supported runtime has an int8 kernel for {plain_name(core)}"
+        return self._why_off_grid(operands[:2])
+
+    def _why_not_on_integers(self, work: Work, core: Op) -> str:
+        """Why an operation that is no convolution or product is computed in float; empty when a runtime can use integers."""
+        name = plain_name(core)
+        if not any(value in self.graph.floating for value in core.outputs):
+            return "its result is no real number"
+        if name in BATCH_NORM:
+            return "it was not folded: fuse=False, or no layer before it feeds it alone"
+        if core.name in FLOAT_READERS:
+            return "its input stays float, since a mask in it may be infinite"
+        if core.name not in INT8_OPS:
+            return f"no supported runtime has an int8 kernel for {name}"
+        operands = self._operands(core) if core.name in JOINS else core.inputs[:1]
+        if any(self.plan.is_weight(value) for value in operands):
+            return "one operand is a parameter or a number, which has no grid"
+        readers = [reader for value in work.results for reader in self.graph.consumers(value)]
+        if readers and all(reader.name in FLOAT_READERS for reader in readers):
+            return "its result feeds a softmax, whose input stays float"
+        return self._why_off_grid(operands) or self._why_off_grid(sorted(self.plan.settled(work.results)), "result")
+
+    def _operands(self, op: Op) -> list[int]:
+        """The floating-point operands, those of a list included."""
+        values: list[int] = []
+        for value in op.inputs:
+            producer = self.graph.producer(value)
+            values += producer.inputs if producer is not None and producer.name == "builtin.combine" else (value,)
+        return [value for value in values if value in self.graph.floating]
+
+    def _bits(self, value: int) -> int | None:
+        return self.facts.grids.get(self.plan.site_of.get(self.plan.origin(value), ""))
+
+    def _why_off_grid(self, values: Iterable[int], side: str = "input") -> str:
+        """What is wrong with the first of the values that is on no grid of at most `MAX_BITS`; empty when there is none."""
+        for value in values:
+            bits = self._bits(value)
+            if bits is None and self.facts.placement == "compute":
+                return "placement 'compute' puts it on no grid; use placement='full'"
+            if bits is None:
+                return f"its input from {self._source(value)} is on no grid" if side == "input" else "its result is on no grid"
+            if bits > MAX_BITS:
+                return self._too_wide(bits, side)
+        return ""
+
+    def _too_wide(self, bits: int, side: str = "input") -> str:
+        return "" if bits <= MAX_BITS else f"its {side} has {bits} bits, runtimes compute with {MAX_BITS}"
+
+    def _source(self, value: int) -> str:
+        work = self._of_value.get(self.plan.origin(value))
+        return "the model's input" if work is None or work.core is None else plain_name(work.core)
+
+    def _only_moves(self, core: Op) -> bool:
+        if plain_name(core) in WRITES:
+            return any(value in self.graph.floating for value in core.outputs)
+        return core.moves
+
+    def _merged_into(self, core: Op) -> str:
+        """The name of the work that a runtime merges this activation with, empty when there is none."""
+        if core.name not in MERGED_ACTIVATIONS or self.plan.settled(core.inputs[:1]) == set(core.inputs[:1]):
+            return ""
+        work = self._of_value.get(core.inputs[0])
+        if work is None or work.core is None or not (work.is_compute or work.core.name in JOINS | AVERAGES):
+            return ""
+        return work.name

@@ -1,0 +1,1 @@
+"""From thresholds to integer grids, and what a grid costs."""

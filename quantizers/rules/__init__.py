@@ -1,0 +1,1 @@
+"""From statistics to thresholds: one rule a file."""
