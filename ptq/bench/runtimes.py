@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import with_onnxruntime, with_openvino, with_paddle
-from .profile import INT8, OpTime
+from .profile import INT8, OpTime, int8_for
 from .timing import Run
 
 __all__ = ["RUNTIMES", "Load", "Runtime"]
@@ -27,6 +27,7 @@ class Runtime:
         load: from path prefix, inputs and threads to a function that runs the int8 artifact once.
         floats: the same for the float artifact, by name of the baseline; it is called where the runtime is about to be used.
         profile: where the time of one inference goes, from the name of the baseline or ``"int8"``, prefix, inputs and threads.
+        int8s: where int8 too can be run in several precisions: its loader for each baseline, in place of ``load``.
         never_faster: why int8 cannot be faster here, whatever the model; empty when it can.
     """
 
@@ -35,11 +36,13 @@ class Runtime:
     load: Load
     floats: Callable[[], Mapping[str, Load]]
     profile: Profile | None = None
+    int8s: Callable[[], Mapping[str, Load]] | None = None
     never_faster: str = ""
 
     def loaders(self) -> dict[str, Load]:
         """All alternatives to be timed against each other: the baselines, then int8."""
-        return {**self.floats(), INT8: self.load}
+        int8 = {INT8: self.load} if self.int8s is None else {int8_for(baseline): load for baseline, load in self.int8s().items()}
+        return {**self.floats(), **int8}
 
 
 _ALL = (
@@ -50,7 +53,14 @@ _ALL = (
         lambda: {"float": with_onnxruntime.load},
         with_onnxruntime.profile,
     ),
-    Runtime("OpenVINO", (with_openvino.SUFFIX,), with_openvino.load, with_openvino.float_loaders, with_openvino.profile),
+    Runtime(
+        "OpenVINO",
+        (with_openvino.SUFFIX,),
+        with_openvino.load,
+        with_openvino.loaders,
+        with_openvino.profile,
+        with_openvino.loaders,
+    ),
     Runtime("Paddle Inference", with_paddle.INFERENCE_SUFFIXES, with_paddle.load, with_paddle.float_loaders, with_paddle.profile),
     Runtime(
         "Paddle portable",

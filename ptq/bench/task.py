@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from .artifact import Input
-from .profile import INT8
+from .profile import INT8, is_int8
 
 __all__ = ["Task"]
 
@@ -46,4 +46,4 @@ class Task:
 
     def prefix(self, label: str) -> str:
         """The artifact that belongs to an alternative."""
-        return self.int8 if label == INT8 else self.floats
+        return self.int8 if is_int8(label) else self.floats

@@ -13,7 +13,7 @@ from ..util.extras import import_extra
 from .profile import COMPUTE, CONVERSION, INT8, OTHER, OpTime, summed
 from .timing import Run
 
-__all__ = ["SUFFIX", "float_loaders", "load", "profile"]
+__all__ = ["SUFFIX", "load", "loaders", "profile"]
 
 SUFFIX = ".onnx"
 FLOAT32 = "float32"
@@ -29,8 +29,11 @@ def load(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
     return lambda: request.infer(list(feeds))
 
 
-def float_loaders() -> dict[str, Callable[[str, Sequence[np.ndarray], int], Run]]:
-    """The float file in float32, and in the precision that OpenVINO itself chooses where this is another (bfloat16)."""
+def loaders() -> dict[str, Callable[[str, Sequence[np.ndarray], int], Run]]:
+    """A file, float or quantized, in float32, and in the precision that OpenVINO itself chooses where this is another (bfloat16).
+
+    What a quantized file leaves float has that precision, so that each is to be compared with the float file in the same.
+    """
     chosen = str(import_extra("openvino", "openvino").Core().get_property("CPU", PRECISION).to_string())
     loaders: dict[str, Callable[[str, Sequence[np.ndarray], int], Run]] = {FLOAT32: _load_float32}
     return loaders if chosen == "f32" else {**loaders, f"default ({chosen})": load}
@@ -43,7 +46,7 @@ def _load_float32(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run
 
 def profile(label: str, prefix: str, feeds: Sequence[np.ndarray], threads: int) -> list[OpTime]:
     """Time of each type of operation in one inference, from the runtime's own counters."""
-    request = _request(prefix, feeds, threads, {"PERF_COUNT": "YES"} | ({PRECISION: "f32"} if label == FLOAT32 else {}))
+    request = _request(prefix, feeds, threads, {"PERF_COUNT": "YES"} | ({PRECISION: "f32"} if label.endswith(FLOAT32) else {}))
     for _ in range(WARM_UP):
         request.infer(list(feeds))
     first = {item.node_name: item.cpu_time.total_seconds() for item in request.profiling_info}
