@@ -94,4 +94,5 @@ if __name__ == "__main__":
     print_table(
         table, dict.fromkeys(("SQNR dB", "agreement %", "convert CPU s"), "{:.2f}") | dict.fromkeys(("score", "float score"), "{:.4g}")
     )
-    write_json("algorithms", table)
+    if not sys.argv[1:]:
+        write_json("algorithms", table)
