@@ -69,7 +69,7 @@ class SampleHook:
         if self.own.scheme.input is not None:
             tensor = args[0] if args else kwargs[input_argument(type(layer))]
             self._sample(layer, self.own.in_act_quantizer, (tensor,), "input")
-            if self.own.scheme.input.per_channel:
+            if self.own.scheme.per_channel_input:
                 self._sample_channels(tensor)
         if self.own.scheme.output is not None:
             outputs = tuple(item for item in paddle.utils.flatten(output) if isinstance(item, paddle.Tensor) and item.is_floating_point())

@@ -101,6 +101,8 @@ def _gains(plan: Plan, reader: str) -> npt.NDArray[np.float64]:
 def _gain(own: LayerState, grid: QParams, gains: npt.NDArray[np.float64]) -> float:
     """How many dB less the rounding of a grid per channel costs the reader than that of the one range of the layer's rule."""
     (single,) = own.in_act_quantizer.qparams
+    if own.channels is not None:
+        gains = gains * (own.channels.abs_max > 0)  # a channel that is always zero is exact on any grid
     one = float(np.square(single.scale.astype(np.float64)) * gains.sum())
     each = float((np.square(grid.scale.astype(np.float64)) * gains).sum())
-    return float("inf") if each == 0 else 10 * np.log10(max(one, np.finfo(np.float64).tiny) / each)
+    return 0.0 if one == 0 else float("inf") if each == 0 else 10 * np.log10(one / each)
