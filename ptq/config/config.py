@@ -92,13 +92,15 @@ class PTQConfig:
         """
         if _content(self.in_act_quantizer) != _content(self.out_act_quantizer):
             raise ConfigError("in_act_quantizer and out_act_quantizer were made to differ, which a file cannot hold; use overrides")
+        # what is the default is left out, so that older readers take the file
+        channels = {} if self.per_channel_activations else {"per_channel_activations": False}
         return {
             "format": FORMAT,
             "version": VERSION,
             "placement": self.placement,
             "activation_quantizer": settings_of(self.in_act_quantizer),
             "weight_quantizer": settings_of(self.wt_quantizer),
-            "per_channel_activations": self.per_channel_activations,
+            **channels,
             "overrides": overrides_to_list(self.overrides),
         }
 
