@@ -298,8 +298,8 @@ def test_other_files_are_named(tmp_path: Path) -> None:
 
 
 def test_newer_versions_are_named(small: bytes) -> None:
-    with pytest.raises(ArtifactError, match=r"x\.ptqc has version 2, .* upgrade"):
-        from_bytes(forged(small, put("version", value=2)), "x.ptqc")
+    with pytest.raises(ArtifactError, match=r"x\.ptqc has version 3, .* upgrade"):
+        from_bytes(forged(small, put("version", value=3)), "x.ptqc")
 
 
 def test_an_interrupted_calibration_is_not_taken_for_a_finished_one(tmp_path: Path) -> None:
