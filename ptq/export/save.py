@@ -31,7 +31,7 @@ from .mismatch import RAISE, checked_choice, settle
 from .onnx.write import parameter_names
 from .report import RuntimeReport
 
-__all__ = ["SaveReport", "save_artifact"]
+__all__ = ["LEDGER_SUFFIX", "SaveReport", "save_artifact"]
 
 # Two words between the dots: `paddle.jit.load` takes files with one for the program of a method.
 LEDGER_SUFFIX = ".ptq.coverage.json"

@@ -47,13 +47,13 @@ class QuantizeReport:
         """Bytes of the same parameters in float."""
         return self.coverage.float_bytes
 
-    def lines(self) -> list[str]:
-        """The report for people."""
+    def lines(self, coverage: bool = True) -> list[str]:
+        """The report for people; ``coverage``: with what became of the operations."""
         steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
         return [
             f"{self.source}: placement {self.placement}, calibrated with {self.samples} samples in {self.batches} batches ({steps})",
-            *([f"check of {line}" if number == 0 else f"  {line}" for number, line in enumerate(self.check.lines())]),
-            *self.coverage.lines(),
+            *(f"  {line}" if number else f"check of {line}" for number, line in enumerate(self.check.lines())),
+            *(self.coverage.lines() if coverage else ()),
         ]
 
     def __str__(self) -> str:
