@@ -6,7 +6,6 @@ import errno
 import pickle
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,7 +158,9 @@ DATA = [
     quantizing("pictures of bytes", "holds uint8", prepare=lambda s: np.save(s.folder / "data.npy", np.zeros((2, 3, 8, 8), "uint8"))),
     quantizing("data with NaN", "batch 0", prepare=lambda s: rows(s, value=float("nan"))),
     quantizing("data with infinity", "batch 0", prepare=lambda s: rows(s, value=float("inf"))),
-    quantizing("pictures too small for the kernels", "batch 0 .*'Conv2D.*' raises", prepare=lambda s: rows(s, 4, 3, 2, 2)),
+    quantizing(
+        "pictures too small for the kernels", "batch 0: a tensor of shape .* has no elements", prepare=lambda s: rows(s, 4, 3, 2, 2)
+    ),
     quantizing(
         "an archive without the input", "a, b, but the model takes x", data="data.npz", prepare=archive(a=np.zeros(3), b=np.zeros(3))
     ),
@@ -287,7 +288,7 @@ OTHERS = [
     ),
     other(
         "comparing with another net",
-        r"is \[8, 2\] in one model and \[8, 3\]",
+        r"output 0 is \[8, 2\] in one model and \[8, 3\]",
         "compare",
         "net",
         "a",

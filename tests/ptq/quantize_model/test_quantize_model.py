@@ -43,7 +43,9 @@ def by_hand(model: nn.Layer, config: PTQConfig) -> nn.Layer:
 def test_a_layer_is_quantized_as_by_hand(tmp_path: Path, placement: str) -> None:
     net = save_net(tmp_path / "net")
     before = {name: tensor.numpy().copy() for name, tensor in net.state_dict().items()}
-    result = ptq.quantize_model(net, [(batch, 7) for batch in BATCHES], absmax(), placement=placement)
+    config = absmax()
+    result = ptq.quantize_model(net, [(batch, 7) for batch in BATCHES], config, placement=placement)
+    assert config.placement == "compute", "the user's own config stays as it is"
     expected = by_hand(net, PTQConfig(absmax().in_act_quantizer, absmax().wt_quantizer, placement=placement))
     with paddle.no_grad():
         np.testing.assert_array_equal(result.model(BATCHES[0]).numpy(), expected(BATCHES[0]).numpy())
