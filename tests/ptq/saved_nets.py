@@ -49,6 +49,9 @@ def save_net(prefix: Path, shape: tuple[int | None, ...] = (None, 3, None, None)
     """Saves a `PictureNet`, whose input is called ``pic``, or a `TwoInputs` at the prefix; returns it."""
     net = PictureNet(shape[1] or 3) if net is None else net
     randomize_norms(net)
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):  # zeros at first, which hide where a bias is missing
+            parameter.set_value(paddle.uniform(parameter.shape, min=-1.0, max=1.0))
     net.eval()
     spec = [InputSpec(list(shape), "float32", "pic")]
     if isinstance(net, TwoInputs):

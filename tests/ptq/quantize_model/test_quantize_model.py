@@ -125,6 +125,8 @@ def test_saving_keeps_the_free_sizes_of_the_file(program: Path, tmp_path: Path, 
     result.save(tmp_path / "int8", verbose=False, float_baseline=True)
     np.testing.assert_array_equal(ptq.load(tmp_path / "int8")(data(2, 3, 20, 16)).numpy(), expected)
     assert (tmp_path / "float_int8.json").exists()
+    manifest = json.loads((tmp_path / "int8.ptq.json").read_text(encoding="utf-8"))
+    assert manifest["inputs"] == [{"shape": [-1, 3, -1, -1], "dtype": "paddle.float32"}]
 
 
 def test_saving_a_layer_takes_the_spec_that_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
