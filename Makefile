@@ -21,9 +21,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-dev
-	@set -e; for name in $(basename $(notdir $(sort $(wildcard benchmarks/bench_*.py)))); do \
-		echo "== $$name"; $(RUN) -W "ignore:No ccache found" -m benchmarks.$$name; \
-	done
+	$(RUN) -W "ignore:No ccache found" -m benchmarks.run_all
 
 clean:
 	rm -rf $(VENV) demo-output build dist *.egg-info

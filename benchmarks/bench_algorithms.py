@@ -16,6 +16,7 @@ import paddle
 from benchmarks.metrics import agreement, bits_per_byte, map_f1, softmax, sqnr, top1
 from benchmarks.real_nets import NETS, RealNet, batches, outputs, why_absent
 from benchmarks.report import print_table, write_json
+from benchmarks.run_all import LEFT_OUT
 from ptq import ImperativePTQ, PTQConfig
 from quantizers import (
     AbsmaxQuantizer,
@@ -87,9 +88,11 @@ def measure(name: str, rules: dict[str, BaseQuantizer] | None = None) -> list[di
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     if why_absent():
-        sys.exit(why_absent())
+        print(why_absent(), file=sys.stderr)
+        sys.exit(LEFT_OUT)
     table = [row for name in sys.argv[1:] or NETS for row in measure(name)]
     print_table(
         table, dict.fromkeys(("SQNR dB", "agreement %", "convert CPU s"), "{:.2f}") | dict.fromkeys(("score", "float score"), "{:.4g}")
     )
-    write_json("algorithms", table)
+    if not sys.argv[1:]:
+        write_json("algorithms", table)

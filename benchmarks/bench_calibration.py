@@ -1,9 +1,10 @@
 """What does calibration cost, against the plain forward of the same batch-norm-folded model, and against Paddle's own engine?
 
-    python -m benchmarks.bench_calibration [--rounds N]
+    python -m benchmarks.bench_calibration [--models NAME ...] [--rounds N] [--steps N]
 
-Each kind of run is timed in turn in one process, and the ratio is taken within a round; peak memory is measured in a process of its own
-for each kind, since a process never gives its peak back.
+All three forwards are of the same folded model. They are timed in turn in one process, and the ratio is taken within a round; so are the
+ways from statistics to thresholds, each on a fresh copy of what calibration left. Peak memory is measured in a process of its own for each
+kind, since a process never gives its peak back.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ from paddle.vision import models
 
 from benchmarks.report import print_table, write_json
 from ptq import ImperativePTQ
+from ptq.graph.tracing import trace
+from ptq.passes.fuse import fuse_traced
 
 __all__ = ["measure"]
 
 MODELS = ("resnet50", "mobilenet_v2")
+ENGINES = ("ours", "built-in")
+KINDS = ("plain", *ENGINES)
 SHAPE = (8, 3, 224, 224)
 BATCHES = 2
 
@@ -48,16 +53,25 @@ def _float_model(name: str) -> nn.Layer:
     return model
 
 
-def _folded(name: str) -> tuple[ImperativePTQ, nn.Layer, nn.Layer]:
-    """The engine, a model under calibration, and the same folded model without hooks."""
-    engine = ImperativePTQ()
+def _folded(name: str) -> nn.Layer:
+    """The float model that all three start from: batch norms folded, no hooks."""
+    model = _float_model(name)
     spec = [paddle.static.InputSpec([None, *SHAPE[1:]], "float32")]
-    calibrated = engine.quantize(_float_model(name), fuse=True, input_spec=spec)
-    plain = copy.deepcopy(calibrated)
-    for layer in plain.sublayers(include_self=True):
-        layer._forward_pre_hooks.clear()
-        layer._forward_post_hooks.clear()
-    return engine, calibrated, plain
+    fuse_traced(model, trace(model, spec))
+    if any(isinstance(layer, nn.BatchNorm2D) for layer in model.sublayers()):
+        raise RuntimeError(f"{name} has batch norms left: the forwards would not be alike")
+    return model
+
+
+def _prepared(kind: str, name: str) -> nn.Layer:
+    """A folded model of its own: plain, under our calibration, or under the built-in's."""
+    model = _folded(name)
+    if kind == "plain":
+        return model
+    if kind == "built-in":
+        return builtin.ImperativePTQ().quantize(model, inplace=True)
+    spec = [paddle.static.InputSpec([None, *SHAPE[1:]], "float32")]
+    return ImperativePTQ().quantize(model, inplace=True, fuse=True, input_spec=spec)
 
 
 def _run(model: nn.Layer, data: list[paddle.Tensor]) -> Callable[[], None]:
@@ -69,10 +83,10 @@ def _run(model: nn.Layer, data: list[paddle.Tensor]) -> Callable[[], None]:
     return run
 
 
-def _cpu_seconds(action: Callable[[], Any]) -> tuple[float, Any]:
+def _cpu_seconds(action: Callable[[], object]) -> float:
     start = time.process_time()
-    result = action()
-    return time.process_time() - start, result
+    action()
+    return time.process_time() - start
 
 
 def _seconds(action: Callable[[], Any]) -> float:
@@ -81,38 +95,64 @@ def _seconds(action: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def measure(name: str, rounds: int) -> list[dict[str, Any]]:
-    """Ratios to the plain forward, seconds of CPU for thresholds and conversion, extra peak memory."""
-    engine, calibrated, plain = _folded(name)
-    theirs = builtin.ImperativePTQ().quantize(_float_model(name))
+def measure(name: str, rounds: int, steps: int) -> list[dict[str, Any]]:
+    """For each engine: its forward over the plain one, CPU seconds from statistics to thresholds, and extra peak memory.
+
+    Medians of equally many runs in turn, for both engines.
+    """
+    models = {kind: _prepared(kind, name) for kind in KINDS}
     data = _data()
-    runs = {"plain": _run(plain, data), "ours": _run(calibrated, data), "built-in": _run(theirs, data)}
+    runs = {kind: _run(model, data) for kind, model in models.items()}
     for run in runs.values():
         run()
-    times: dict[str, list[float]] = {kind: [] for kind in runs}
-    for _ in range(rounds):
-        for kind, run in runs.items():
-            times[kind].append(_seconds(run))
-    quantizers = [layer._quant_config.in_act_quantizer for layer in calibrated.sublayers() if hasattr(layer, "_quant_config")]
-    quantizers = [quantizer for quantizer in quantizers if quantizer.statistics]
-    thresholds = min(_cpu_seconds(lambda: [quantizer.cal_thresholds() for quantizer in quantizers])[0] for _ in range(3))
-    convert, _ = _cpu_seconds(lambda: engine.convert(calibrated))
-    their_thresholds, _ = _cpu_seconds(lambda: theirs_thresholds(theirs))
-    ours = {"thresholds CPU s": thresholds, "convert CPU s": convert, "grids": len(quantizers)}
-    rest = {"ours": ours, "built-in": {"thresholds CPU s": their_thresholds, "convert CPU s": None, "grids": None}}
+    times = _interleaved({kind: lambda run=run: _seconds(run) for kind, run in runs.items()}, rounds)
+    step = _interleaved({kind: lambda kind=kind: STEPS[kind][1](copy.deepcopy(models[kind])) for kind in ENGINES}, steps)
     rows = []
-    for kind in ("ours", "built-in"):
+    for kind in ENGINES:
         ratios = np.array(times[kind]) / np.array(times["plain"])
-        row = {"model": name, "engine": kind, "forward ratio": float(np.median(ratios)), "spread": float(np.ptp(ratios)), **rest[kind]}
+        row = {
+            "model": name,
+            "engine": kind,
+            "forward ratio": float(np.median(ratios)),
+            "quartile 1": float(np.percentile(ratios, 25)),
+            "quartile 3": float(np.percentile(ratios, 75)),
+            "rounds": rounds,
+            "step": STEPS[kind][0],
+            "step CPU s": float(np.median(step[kind])),
+            "least": min(step[kind]),
+            "most": max(step[kind]),
+            "steps": steps,
+        }
         for label, growth in (("extra MB", 1.0), ("extra MB, range x5000", 5000.0)):
             row[label] = peak(name, kind, growth) - peak(name, "plain", growth)
         rows.append(row)
     return rows
 
 
-def theirs_thresholds(model: nn.Layer) -> None:
-    """Paddle's engine computes its thresholds."""
-    builtin.ImperativePTQ()._cal_thresholds(model)
+def _interleaved(measured: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each measures, in turn; every round starts with another one."""
+    found: dict[str, list[float]] = {kind: [] for kind in measured}
+    order = list(measured)
+    for _ in range(rounds):
+        for kind in order:
+            found[kind].append(measured[kind]())
+        order = order[1:] + order[:1]
+    return found
+
+
+def _convert(model: nn.Layer) -> float:
+    return _cpu_seconds(lambda: ImperativePTQ().convert(model))
+
+
+def _their_thresholds(model: nn.Layer) -> float:
+    return _cpu_seconds(lambda: builtin.ImperativePTQ()._cal_thresholds(model))
+
+
+# Ours is the whole way to a converted model, twins and weights included; theirs is the step that computes the thresholds, all of it.
+STEPS: dict[str, tuple[str, Callable[[nn.Layer], float]]] = {
+    "ours": ("convert, as a whole", _convert),
+    "built-in": ("all thresholds", _their_thresholds),
+}
 
 
 def peak(name: str, kind: str, growth: float) -> float:
@@ -124,11 +164,7 @@ def peak(name: str, kind: str, growth: float) -> float:
 
 def _print_peak(name: str, kind: str, growth: float) -> None:
     """How far memory rises above what it was before the run (Linux: the kernel's high-water mark is reset first)."""
-    if kind == "built-in":
-        model = builtin.ImperativePTQ().quantize(_float_model(name), inplace=True)
-    else:
-        _, calibrated, plain = _folded(name)
-        model = plain if kind == "plain" else calibrated
+    model = _prepared(kind, name)
     data = _data(growth)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status_mb("VmRSS")
@@ -144,18 +180,19 @@ def _status_mb(field: str) -> float:
 def main() -> None:
     """Prints the table and writes ``results/calibration.json``."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--peak", nargs=3, metavar=("MODEL", "KIND", "GROWTH"))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--rounds", type=int, default=7, help="forwards of each kind")
+    parser.add_argument("--steps", type=int, default=3, help="conversions, and threshold steps of the built-in")
+    parser.add_argument("--peak", nargs=3, metavar=("MODEL", "KIND", "GROWTH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.peak:
         _print_peak(options.peak[0], options.peak[1], float(options.peak[2]))
         return
-    rows = [row for name in MODELS for row in measure(name, options.rounds)]
-    formats = dict.fromkeys(("forward ratio", "spread", "thresholds CPU s", "convert CPU s"), "{:.2f}")
-    shown = [{key: float("nan") if value is None else value for key, value in row.items()} for row in rows]
-    print_table(shown, {**formats, "extra MB": "{:.0f}", "extra MB, range x5000": "{:.0f}"})
-    write_json("calibration", rows)
+    rows = [row for name in options.models for row in measure(name, options.rounds, options.steps)]
+    formats = dict.fromkeys(("forward ratio", "quartile 1", "quartile 3", "step CPU s", "least", "most"), "{:.2f}")
+    print_table(rows, {**formats, "extra MB": "{:.0f}", "extra MB, range x5000": "{:.0f}"})
+    write_json("calibration", rows, shape=SHAPE, batches=BATCHES, rounds=options.rounds, steps=options.steps)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def _is_enough(family: str, ledger: Ledger, row: dict[str, Any]) -> bool:
 
 
 def main(families: Sequence[str]) -> int:
-    """Prints the table; the exit status is the number of rows that miss a target."""
+    """Prints the table; the exit status is 1 when a row misses a target.  A choice of families leaves the results file alone."""
     warnings.simplefilter("ignore")
     has_onnx = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "paddle2onnx"))
     rows = []
@@ -86,7 +86,7 @@ def main(families: Sequence[str]) -> int:
     print_table(rows, {"int8 MACs": "{:.2%}", "bytes": "{:.3f}"})
     if not families:
         write_json("coverage", rows)
-    return sum(not row["ok"] for row in rows)
+    return int(any(not row["ok"] for row in rows))
 
 
 if __name__ == "__main__":

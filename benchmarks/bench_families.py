@@ -77,7 +77,7 @@ def measure(family: str, fuse: bool) -> dict[str, Any]:
 
 
 def main(families: list[str]) -> int:
-    """Prints the table; the exit status is the number of rows that miss a limit."""
+    """Prints the table; the exit status is 1 when a row misses a limit.  A choice of families leaves the results file alone."""
     warnings.simplefilter("ignore")
     rows = []
     for family in families or FAMILIES:
@@ -86,8 +86,9 @@ def main(families: list[str]) -> int:
             row["ok"] = row["sqnr16"] >= 40 and row["folded"] <= 1e-4 and row["reload"] <= 1e-5
             print(f"{family} {fuse} {'ok' if row['ok'] else 'MISSED'}", file=sys.stderr)
     print_table(rows, {"sqnr16": "{:.1f} dB", "sqnr8": "{:.1f} dB", "input -90 dB": "{:.1f} dB", "folded": "{:.1e}", "reload": "{:.1e}"})
-    write_json("families", rows)
-    return int(np.sum([not row["ok"] for row in rows]))
+    if not families:
+        write_json("families", rows)
+    return int(any(not row["ok"] for row in rows))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from .convert.convert import convert_model
 from .convert.weights import Rounding, round_to_nearest
 from .export.baseline import baseline_path
 from .export.formats import formats_named
-from .export.save import save_artifact
+from .export.save import staged_artifact
 from .graph.markers import drop_markers
 from .registry import PTQRegistry
 from .reports.check import refuse_or_warn, require_dynamic_mode
@@ -193,11 +194,18 @@ class ImperativePTQ:
         elif not any(PTQRegistry.is_quantized_layer(layer) for layer in model.sublayers(include_self=True)):
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
         specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
-        if float_baseline:
-            save_artifact(as_float(model), baseline_path(path), specs, formats, on_mismatch=on_mismatch, metadata=metadata, **config)
-        report = save_artifact(model, path, specs, formats, coverage(model), on_mismatch, metadata, **config)
+        with contextlib.ExitStack() as stack:
+            staged = []
+            if float_baseline:
+                float_model = as_float(model)
+                baseline = staged_artifact(float_model, baseline_path(path), specs, formats, None, on_mismatch, metadata, **config)
+                staged.append(stack.enter_context(baseline))
+            artifact = staged_artifact(model, path, specs, formats, coverage(model), on_mismatch, metadata, **config)
+            staged.append(stack.enter_context(artifact))
+            for each in staged:
+                each.publish()
         if verbose:
-            print("\n".join(report.lines()))
+            print("\n".join(staged[-1].report.lines()))
         state = state_of(model)
         if state is not None:
             state.release()

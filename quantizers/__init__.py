@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quantizers.grids.channel_grid import channel_grid, one_scale
 from quantizers.grids.grid_error import absolute_error, squared_error
 from quantizers.grids.qparams import QParams, QuantSpec
 from quantizers.grids.ranges import GridKind, Range, grid_of_range
@@ -22,6 +23,7 @@ from quantizers.rules.per_channel_mse import PerChannelMSEQuantizer
 from quantizers.rules.registry import SUPPORT_ACT_QUANTIZERS, SUPPORT_WT_QUANTIZERS, quantizer_from_settings, register_quantizer
 from quantizers.rules.statistics_quantizer import StatisticsQuantizer
 from quantizers.statistics.arrays import as_float_array
+from quantizers.statistics.channels import ChannelRanges
 from quantizers.statistics.histogram import PowerOfTwoHistogram
 from quantizers.statistics.summary import SummarySettings, TensorSummary
 from quantizers.statistics.tensor import TensorStatistics
@@ -33,6 +35,7 @@ __all__ = [
     "AutoQuantizer",
     "AvgAbsmaxQuantizer",
     "BaseQuantizer",
+    "ChannelRanges",
     "EMDQuantizer",
     "GridKind",
     "HistQuantizer",
@@ -54,8 +57,10 @@ __all__ = [
     "TensorSummary",
     "absolute_error",
     "as_float_array",
+    "channel_grid",
     "default_quant_axis",
     "grid_of_range",
+    "one_scale",
     "quantizer_from_settings",
     "register_quantizer",
     "squared_error",

@@ -194,8 +194,10 @@ def one(seed: int, number: int, folder: Path) -> tuple[str, str]:
     return f"{target}, {spoil.__name__}", outcome
 
 
-def fuzz(seconds: float, seed: int = 0, first: int = 0, report: Callable[[str], object] = lambda _: None) -> Counter[tuple[str, str]]:
-    """Counts of what came of inputs, from number ``first`` on until the time is over, at least one.
+def fuzz(
+    seconds: float, seed: int = 0, first: int = 0, report: Callable[[str], object] = lambda _: None, least: int = 1
+) -> Counter[tuple[str, str]]:
+    """Counts of what came of inputs, from number ``first`` on until the time is over, at least ``least``.
 
     Raises ``AssertionError`` that names the first input that fails.
     """
@@ -204,7 +206,7 @@ def fuzz(seconds: float, seed: int = 0, first: int = 0, report: Callable[[str], 
     tracemalloc.start()
     try:
         with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-            while number == first or time.monotonic() < end:
+            while number < first + least or time.monotonic() < end:
                 if number % 10_000 == 0:
                     report(f"number {number}")
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import tempfile
@@ -14,7 +15,7 @@ from quantizers.errors import ArtifactError, ConfigError
 
 from ..export.baseline import baseline_path
 from ..runtimes.cpu import this_cpu
-from ..runtimes.profile import INT8, OpTime
+from ..runtimes.profile import INT8, OpTime, int8_for, is_int8
 from ..util.child import run_module
 from ..util.progress import progress
 from .artifact import Artifact, Input, check_pair, fixed_batch, read_artifact, with_batch
@@ -129,34 +130,39 @@ def _runtime(runtime: Runtime, setting: _Setting) -> RuntimeResult:
         return replace(result, skipped=f"{' and '.join(missing)} not saved; {advice}")
     try:
         rows = [row for threads in setting.threads for batch in setting.inputs for row in _rows(runtime, setting, batch, threads)]
-        labels = dict.fromkeys([*(row.baseline for row in rows), INT8])
+        labels = dict.fromkeys([*(row.baseline for row in rows), *(row.int8 for row in rows)])
         batch, threads = next(iter(setting.inputs)), setting.threads[0]
         memory = {label: setting.measure(setting.task(runtime, "memory", batch, threads, label)) for label in labels}
-        return replace(result, rows=tuple(rows), memory_mb=memory, reasons=tuple(_why(runtime, setting, rows)))
+        return replace(result, rows=tuple(_explained(runtime, setting, rows)), memory_mb=memory)
     except RuntimeFailedError as error:
         return replace(result, skipped=str(error))
 
 
 def _rows(runtime: Runtime, setting: _Setting, batch: int, threads: int) -> list[Row]:
     times = setting.measure(setting.task(runtime, "time", batch, threads))
-    int8 = times.pop(INT8)
-    return [Row(runtime.name, label, batch, threads, compare(seconds, int8)) for label, seconds in times.items()]
+    opponents = {label: int8_for(label) if int8_for(label) in times else INT8 for label in times if not is_int8(label)}
+    return [Row(runtime.name, label, int8, batch, threads, compare(times[label], times[int8])) for label, int8 in opponents.items()]
 
 
-def _why(runtime: Runtime, setting: _Setting, rows: Sequence[Row]) -> list[str]:
-    """Why int8 is not faster, explained at the fewest threads and there where it is slowest; nothing when it is faster everywhere."""
-    slow = [row for row in rows if row.speed.ratio < FASTER]
-    if not slow:
-        return []
-    if runtime.profile is None:
-        return [runtime.never_faster]
-    slowest = min(slow, key=lambda row: (row.threads, row.speed.ratio))
-    batch, threads, speed = slowest.batch, slowest.threads, slowest.speed
-    floats, int8 = (
-        Inference(ms / 1e3, [OpTime(**item) for item in setting.measure(setting.task(runtime, "profile", batch, threads, label))])
-        for label, ms in ((slowest.baseline, speed.float_ms), (INT8, speed.int8_ms))
-    )
-    return reasons(floats, int8, this_cpu().has_vnni)
+def _explained(runtime: Runtime, setting: _Setting, rows: Sequence[Row]) -> list[Row]:
+    """The rows; each that is not faster has the reasons that its own batch, threads and baseline show."""
+
+    @functools.cache
+    def profile(label: str, batch: int, threads: int) -> list[OpTime]:
+        return [OpTime(**item) for item in setting.measure(setting.task(runtime, "profile", batch, threads, label))]
+
+    def why(row: Row) -> tuple[str, ...]:
+        if row.speed.ratio >= FASTER:
+            return ()
+        if runtime.profile is None:
+            return (runtime.never_faster,)
+        floats, int8 = (
+            Inference(ms / 1e3, profile(label, row.batch, row.threads))
+            for label, ms in ((row.baseline, row.speed.float_ms), (row.int8, row.speed.int8_ms))
+        )
+        return tuple(reasons(floats, int8, this_cpu().has_vnni))
+
+    return [replace(row, reasons=why(row)) for row in rows]
 
 
 def in_process(task: Task) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from ..export.inference.predictor import INFERENCE_SUFFIXES, create_int8_predictor
 from ..export.jit.program import SUFFIXES as PORTABLE_SUFFIXES
 from ..runtimes import onnxruntime, openvino, paddle_inference
-from ..runtimes.profile import INT8, OpTime, Run
+from ..runtimes.profile import INT8, OpTime, Run, int8_for
 
 __all__ = ["RUNTIMES", "Load", "Runtime"]
 
@@ -31,6 +31,7 @@ class Runtime:
         load: from path prefix, inputs and threads to a function that runs the int8 artifact once.
         floats: the same for the float artifact, by name of the baseline; it is called where the runtime is about to be used.
         profile: where the time of one inference goes, from the name of the baseline or ``"int8"``, prefix, inputs and threads.
+        int8s: where int8 too can be run in several precisions: its loader for each baseline, in place of ``load``.
         never_faster: why int8 cannot be faster here, whatever the model; empty when it can.
     """
 
@@ -39,11 +40,13 @@ class Runtime:
     load: Load
     floats: Callable[[], Mapping[str, Load]]
     profile: Profile | None = None
+    int8s: Callable[[], Mapping[str, Load]] | None = None
     never_faster: str = ""
 
     def loaders(self) -> dict[str, Load]:
         """All alternatives to be timed against each other: the baselines, then int8."""
-        return {**self.floats(), INT8: self.load}
+        int8 = {INT8: self.load} if self.int8s is None else {int8_for(baseline): load for baseline, load in self.int8s().items()}
+        return {**self.floats(), **int8}
 
 
 def _onnxruntime(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
@@ -62,14 +65,17 @@ def _openvino_float32(prefix: str, feeds: Sequence[np.ndarray], threads: int) ->
     return openvino.load(prefix + ONNX, feeds, threads, openvino.FLOAT32)
 
 
-def _openvino_floats() -> dict[str, Load]:
-    """The float file in float32, and in the precision that OpenVINO itself chooses where this is another (bfloat16)."""
+def _openvino_loaders() -> dict[str, Load]:
+    """A file, float or quantized, in float32, and in the precision that OpenVINO itself chooses where this is another (bfloat16).
+
+    What a quantized file leaves float has that precision, so that each is to be compared with the float file in the same.
+    """
     chosen = openvino.default_precision()
     return {FLOAT32: _openvino_float32} if chosen == "f32" else {FLOAT32: _openvino_float32, f"default ({chosen})": _openvino}
 
 
 def _openvino_profile(label: str, prefix: str, feeds: Sequence[np.ndarray], threads: int) -> list[OpTime]:
-    return openvino.profile(prefix + ONNX, feeds, threads, openvino.FLOAT32 if label == FLOAT32 else None)
+    return openvino.profile(prefix + ONNX, feeds, threads, openvino.FLOAT32 if label.endswith(FLOAT32) else None)
 
 
 def _files(prefix: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
@@ -106,7 +112,7 @@ _portable = _kernels(PORTABLE_SUFFIXES, onednn=False)
 
 _ALL = (
     Runtime(onnxruntime.ONNX_RUNTIME, (ONNX,), _onnxruntime, lambda: {"float": _onnxruntime}, _onnxruntime_profile),
-    Runtime(openvino.OPENVINO, (ONNX,), _openvino, _openvino_floats, _openvino_profile),
+    Runtime(openvino.OPENVINO, (ONNX,), _openvino, _openvino_loaders, _openvino_profile, _openvino_loaders),
     Runtime(paddle_inference.PADDLE_INFERENCE, INFERENCE_SUFFIXES, _engine, _engine_floats, _engine_profile),
     Runtime(
         "Paddle portable",

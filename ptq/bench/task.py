@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from ..runtimes.profile import INT8
+from ..runtimes.profile import INT8, is_int8
 from .artifact import Input
 
 __all__ = ["Task"]
@@ -46,4 +46,4 @@ class Task:
 
     def prefix(self, label: str) -> str:
         """The artifact that belongs to an alternative."""
-        return self.int8 if label == INT8 else self.floats
+        return self.int8 if is_int8(label) else self.floats

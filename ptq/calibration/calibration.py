@@ -184,6 +184,7 @@ def collect(model: nn.Layer) -> tuple[Contents, tuple[str, ...]]:
                 setattr(entry, side, quantizer.statistics)
             elif quantizer.sampled:
                 left_out.append(f"layer '{name}' {side} ({type(quantizer).__name__})")
+        entry.channels = own.channels
         if any(entry.sides().values()):
             layers[name] = entry
     spec = None if seen.input_spec is None else encode(seen.input_spec)
@@ -230,6 +231,7 @@ def install(model: nn.Layer, layers: dict[str, LayerStatistics], same_settings: 
             if isinstance(quantizer, StatisticsQuantizer):
                 quantizer.adopt(entry.sides()[side])
                 quantizer.sampled = bool(entry.sides()[side])
+        own.channels = None if entry.channels is None or not own.scheme.per_channel_input else entry.channels.copy()
 
 
 def _problems(name: str, entry: LayerStatistics, found: tuple[nn.Layer, LayerState] | None, same_settings: bool) -> Iterable[str]:
@@ -260,13 +262,18 @@ def _copy(layer: LayerStatistics) -> LayerStatistics:
     copies = {side: [statistics.copy() for statistics in tensors] for side, tensors in layer.sides().items()}
     for statistics in [*copies["input"], *copies["output"]]:
         statistics.batches = 0  # how often it was updated says nothing about the data
-    return LayerStatistics(layer.class_name, **copies)
+    channels = None if layer.channels is None else layer.channels.copy()
+    return LayerStatistics(layer.class_name, **copies, channels=channels)
 
 
 def _merge_layer(name: str, into: LayerStatistics, other: LayerStatistics) -> None:
     if into.class_name != other.class_name:
         raise CalibrationError(f"layer '{name}' is a {into.class_name} in one part and a {other.class_name} in another: not the same model")
     added = _copy(other)
+    if into.channels is None or added.channels is None:
+        into.channels = None  # ranges of one part alone are no ranges of all
+    else:
+        into.channels.merge(added.channels)
     for side in SIDES:
         mine, theirs = getattr(into, side), getattr(added, side)
         if not mine or not theirs:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantizers import TensorStatistics
+from quantizers import ChannelRanges, TensorStatistics
 
-__all__ = ["parse_array", "parse_statistics", "require"]
+__all__ = ["parse_array", "parse_channels", "parse_statistics", "require"]
 
 DTYPES = ("|u1", "<u2", "<u4", "<i8")
 _NUMBERS = ("low", "high", "abs_max")
@@ -50,6 +50,18 @@ def parse_array(data: bytes) -> npt.NDArray[np.int64]:
     counts = np.frombuffer(data, dtype, offset=start).reshape(2, size)
     require(bool((counts >= 0).all()), "a count is negative")
     return counts.astype(np.int64)
+
+
+def parse_channels(value: Any) -> ChannelRanges | None:
+    """The ranges of channels that a layer's entry holds, ``None`` for none."""
+    if value is None:
+        return None
+    require(isinstance(value, dict) and value.keys() == {"low", "high"}, "the ranges of channels have other fields")
+    low, high = value["low"], value["high"]
+    require(isinstance(low, list) and isinstance(high, list) and 0 < len(low) == len(high), "the ranges of channels are malformed")
+    require(all(map(_is_float, low)) and all(map(_is_float, high)), "a channel's range is no number")
+    require(all(a <= b for a, b in zip(low, high, strict=True)), "a channel's range is no range")
+    return ChannelRanges(low, high)
 
 
 def parse_statistics(meta: Any, counts: npt.NDArray[np.int64], unfinished: bool) -> TensorStatistics:

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantizers import TensorStatistics
+from quantizers import ChannelRanges, TensorStatistics
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError, QuantizationError
 
 from ..util.whole_file import write_whole
 from .call_spec import Node, check_call
-from .checks import DTYPES, parse_array, parse_statistics, require
+from .checks import DTYPES, parse_array, parse_channels, parse_statistics, require
 
 __all__ = [
     "SIDES",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 FORMAT = "ptq-calibration"
-VERSION = 1
+VERSION = 2  # 1 had no ranges of channels; a file without any is written as 1
 SIDES = ("input", "output")
 _HEADER, _CHECKSUM = "header.json", "checksum"
 _MAX_BYTES = 4 << 30
@@ -52,11 +52,12 @@ _UNREADABLE = (ArithmeticError, EOFError, LookupError, MemoryError, RecursionErr
 
 @dataclass
 class LayerStatistics:
-    """The statistics of one layer: its class's name, and one `TensorStatistics` per tensor of each side."""
+    """The statistics of one layer: its class's name, one `TensorStatistics` per tensor of each side, ranges of the input's channels."""
 
     class_name: str
     input: list[TensorStatistics] = field(default_factory=list)
     output: list[TensorStatistics] = field(default_factory=list)
+    channels: ChannelRanges | None = None
 
     def sides(self) -> dict[str, list[TensorStatistics]]:
         """Both sides by name."""
@@ -89,11 +90,13 @@ def to_bytes(contents: Contents) -> bytes:
         for side, tensors in layer.sides().items():
             entry[side] = [_meta(statistics, contents.progress is not None) for statistics in tensors]
             arrays += [statistics.histogram.counts for statistics in tensors]
+        if layer.channels is not None:
+            entry["channels"] = {"low": _floats(layer.channels.low), "high": _floats(layer.channels.high)}
         layers.append(entry)
     progress = contents.progress
     header = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if any("channels" in entry for entry in layers) else 1,
         "layers": layers,
         "input_spec": contents.input_spec,
         "progress": None if progress is None else {"model": progress.model, "batches": list(progress.batches)},
@@ -206,6 +209,11 @@ def _meta(statistics: TensorStatistics, unfinished: bool) -> dict[str, Any]:
     return {key: value + 0.0 if isinstance(value, float) else value for key, value in meta.items()}
 
 
+def _floats(values: npt.NDArray[Any]) -> list[float]:
+    """float32 values as JSON numbers, -0.0 as 0.0: which of them is the extreme depends on which came first."""
+    return [float(value) + 0.0 for value in values]
+
+
 def _array_name(index: int) -> str:
     return f"{index:06d}.npy"
 
@@ -249,13 +257,13 @@ def _contents(header: Mapping[str, Any], members: Mapping[str, bytes]) -> Conten
     layers: dict[str, LayerStatistics] = {}
     previous: str | None = None
     for entry in header["layers"]:
-        require(isinstance(entry, dict) and entry.keys() == {"name", "class", *SIDES}, "a layer's entry has other fields")
+        require(isinstance(entry, dict) and entry.keys() - {"channels"} == {"name", "class", *SIDES}, "a layer's entry has other fields")
         require(_is_text(entry["name"]) and _is_text(entry["class"]), "a layer's name is no text")
         require(previous is None or entry["name"] > previous, "the layers are not in order")
         previous = entry["name"]
         tensors = {side: list(_tensors(entry[side], members, arrays, progress is not None)) for side in SIDES}
         require(any(tensors.values()), "a layer has no tensor")
-        layers[entry["name"]] = LayerStatistics(entry["class"], **tensors)
+        layers[entry["name"]] = LayerStatistics(entry["class"], **tensors, channels=parse_channels(entry.get("channels")))
     require(next(arrays, None) is None, "there are more arrays than tensors")
     return Contents(layers, header["input_spec"], progress)
 

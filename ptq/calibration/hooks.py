@@ -9,9 +9,10 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from quantizers import BaseQuantizer, StatisticsQuantizer, as_float_array
+from quantizers import BaseQuantizer, ChannelRanges, StatisticsQuantizer, as_float_array
 from quantizers.errors import NonFiniteError
 
+from ..placement.channels import CHANNEL_AXIS
 from ..registry import input_argument
 from ..util.tracer import TRACER
 from .batches import check_not_empty
@@ -68,6 +69,8 @@ class SampleHook:
         if self.own.scheme.input is not None:
             tensor = args[0] if args else kwargs[input_argument(type(layer))]
             self._sample(layer, self.own.in_act_quantizer, (tensor,), "input")
+            if self.own.scheme.per_channel_input:
+                self._sample_channels(tensor)
         if self.own.scheme.output is not None:
             outputs = tuple(item for item in paddle.utils.flatten(output) if isinstance(item, paddle.Tensor) and item.is_floating_point())
             if outputs:
@@ -89,6 +92,13 @@ class SampleHook:
                 quantizer.refused = f"{where}: the tensor holds NaN or Inf; fix the data or the model, then calibrate again from the start"
                 raise NonFiniteError(quantizer.refused)
         quantizer.sample_data(layer, tuple(tensors))
+
+    def _sample_channels(self, tensor: paddle.Tensor) -> None:
+        found = ChannelRanges.of(tensor, CHANNEL_AXIS, where=self.state.seen.where(self.own.site, "input"))
+        if self.own.channels is None:
+            self.own.channels = found
+        else:
+            self.own.channels.merge(found)
 
     def _note_range(self, abs_max: float) -> None:
         """Keeps the range of the input for the layer's first, second, ... call in a batch."""

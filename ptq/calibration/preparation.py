@@ -8,6 +8,7 @@ from typing import Any
 
 from paddle import nn
 
+from quantizers import StatisticsQuantizer
 from quantizers.errors import TraceError
 
 from ..config.config import PTQConfig
@@ -17,6 +18,7 @@ from ..graph.dataflow import Graph
 from ..graph.tracing import trace
 from ..layers.gridded import grids_of, make_gridded
 from ..passes.fuse import check_folded, fuse_named, fuse_traced
+from ..placement.channels import place_channels
 from ..placement.overrides import place_overrides
 from ..placement.plan import Placement, place_calls, place_full
 from ..registry import PTQRegistry
@@ -27,6 +29,8 @@ from .hooks import remove_hooks
 from .state import LayerState, State
 
 __all__ = ["Preparation"]
+
+CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 
 
 class Preparation:
@@ -117,6 +121,8 @@ class Preparation:
         placement, changes = place_overrides(model, self.config.overrides, placement)
         if graph is not None and placement.sites:
             self._place_grids(model, state, graph, placement, changes)
+        if graph is not None and not any(op.has_blocks for op in graph.ops):
+            self._place_channels(model, state, graph, placement)
 
     def _plan(self, model: nn.Layer, state: State, graph: Graph) -> Placement:
         compute = _compute_layers(model, state)
@@ -132,6 +138,30 @@ class Preparation:
             )
         return placement
 
+    def _place_channels(self, model: nn.Layer, state: State, graph: Graph, placement: Placement) -> None:
+        """Lets the ranges of channels be observed where a grid per channel may be of use."""
+        compute = _compute_layers(model, state)
+        depthwise = [name for name, layer in compute.items() if _is_depthwise(layer)]
+        names = {id(layer): name for name, layer in model.named_sublayers()}
+        owners = {placement.sites[site]: names[id(grid)] for site, grid in grids_of(model).items()}
+        for place in place_channels(graph, depthwise, compute):
+            sites = placement.inputs.get(place.reader)
+            owner = owners.get(place.value) if sites else (None if place.is_result else place.reader)
+            if owner is None or not self._may_be_per_channel(state, owner, place.reader):
+                continue
+            own = state.layers[owner]
+            if own.scheme.input is not None:
+                own.scheme = replace(own.scheme, input=replace(own.scheme.input, per_channel=True))
+            state.traced.channels[owner] = place
+
+    def _may_be_per_channel(self, state: State, *owners: str) -> bool:
+        for own in map(state.layers.__getitem__, owners):
+            said = [change.per_channel_activation for change in own.changes if change.per_channel_activation is not None]
+            is_known = isinstance(own.in_act_quantizer, StatisticsQuantizer) and own.in_act_quantizer.moving_rate is None
+            if not is_known or not (said[-1] if said else self.config.per_channel_activations):
+                return False
+        return True
+
     def _place_grids(self, model: nn.Layer, state: State, graph: Graph, placement: Placement, changes: Mapping[str, Changes]) -> None:
         make_gridded(model, placement.sites)
         names = {id(layer): name for name, layer in model.named_sublayers()}
@@ -143,6 +173,11 @@ class Preparation:
             own.in_act_quantizer.useful_range = placement.useful.get(site)
         for name, sites in placement.inputs.items():
             state.layers[name].input_sites = sites
+
+
+def _is_depthwise(layer: nn.Layer) -> bool:
+    """Whether each channel of a convolution's result depends on one channel of its input, channels on the axis behind the batch."""
+    return isinstance(layer, CONVOLUTIONS) and layer._groups == layer._in_channels > 1 and layer._data_format.startswith("NC")
 
 
 def _compute_layers(model: nn.Layer, state: State) -> dict[str, nn.Layer]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from paddle import nn
 
-from quantizers import BaseQuantizer, StatisticsQuantizer
+from quantizers import BaseQuantizer, ChannelRanges, StatisticsQuantizer
 
 from ..config.config import PTQConfig
 from ..config.overrides import QuantOverride
 from ..config.scheme import LayerScheme
 from ..graph.dataflow import Graph
+from ..placement.channels import ChannelPlace
 from .seen import Seen
 from .summaries import SummaryCache
 
@@ -37,6 +38,7 @@ class LayerState:
         scheme: what is quantized of it, and how; replaced as a whole where the trace tells more.
         in_act_quantizer, out_act_quantizer, wt_quantizer: the layer's own quantizers, also for what the scheme leaves out.
         changes: the overrides that the scheme was made with, in order.
+        channels: with a grid per channel, the ranges of the input's channels so far.
         input_sites: with placement ``full``, the sites whose grids the layer's input lies on; empty when it has a grid of its own.
         quant_hook_handle: handle of the calibration hook, ``None`` when no hook is attached.
     """
@@ -51,6 +53,7 @@ class LayerState:
         self.in_act_quantizer = full.input.quantizer()
         self.out_act_quantizer = full.output.quantizer()
         self.wt_quantizer = full.weight.quantizer()
+        self.channels: ChannelRanges | None = None
         self.input_sites: list[str] = []
         self.quant_hook_handle: Any = None
 
@@ -99,11 +102,13 @@ class Traced:
         graph: the dataflow, ``None`` when there is none.
         untraced: why there is no graph.
         folded: names of the batch norms that were folded.
+        channels: tensors that may have a grid per channel, by the name of the layer or activation grid that rounds them.
     """
 
     graph: Graph | None = None
     untraced: str = "the model itself was never called"
     folded: list[str] = field(default_factory=list)
+    channels: dict[str, ChannelPlace] = field(default_factory=dict)
 
 
 class Converted:

@@ -21,7 +21,7 @@ __all__ = ["PLACEMENTS", "PTQConfig", "check_quantizer", "default_ptq_config"]
 PLACEMENTS = ("compute", "full")
 FORMAT = "paddle-ptq config"
 VERSION = 1
-SETTINGS = ("placement", "activation_quantizer", "weight_quantizer", "overrides")
+SETTINGS = ("placement", "activation_quantizer", "weight_quantizer", "per_channel_activations", "overrides")
 
 
 class PTQConfig:
@@ -33,6 +33,7 @@ class PTQConfig:
         placement: which tensors get a grid.  ``"compute"``: weights and inputs of compute layers (convolutions, Linear);
             additions, pools and the model's output stay float.  ``"full"``: all that an int8 runtime needs to stay in int8 between
             them, functional operations, inputs and outputs included; less accurate, and what makes an export fast.
+        per_channel_activations: what a depthwise convolution reads gets a scale per channel, where nothing else reads it and it gains.
         overrides: what differs for some layers and activations: a dict from names, globs (``"head.*"``), regular expressions
             (``"re:conv[12]$"``) or layer classes to a `QuantOverride`, or to ``None`` for what stays float; later entries win.
             See `ptq.config.keys` for what a key matches.  A key that matches nothing is an error in `ImperativePTQ.quantize`, or
@@ -54,6 +55,7 @@ class PTQConfig:
         weight_quantizer: BaseQuantizer | None = None,
         *,
         placement: str = "compute",
+        per_channel_activations: bool = True,
         overrides: Overrides | None = None,
     ) -> None:
         activation_quantizer = KLQuantizer() if activation_quantizer is None else activation_quantizer
@@ -65,7 +67,10 @@ class PTQConfig:
         self.in_act_quantizer = copy.deepcopy(activation_quantizer)
         self.out_act_quantizer = copy.deepcopy(activation_quantizer)
         self.wt_quantizer = copy.deepcopy(weight_quantizer)
+        if not isinstance(per_channel_activations, bool):
+            raise ConfigError(f"per_channel_activations must be True or False, got {per_channel_activations!r}")
         self.placement = placement
+        self.per_channel_activations = per_channel_activations
         self.overrides = check_overrides(overrides)
 
     def scheme(self, changes: Iterable[QuantOverride] = ()) -> LayerScheme:
@@ -87,12 +92,15 @@ class PTQConfig:
         """
         if _content(self.in_act_quantizer) != _content(self.out_act_quantizer):
             raise ConfigError("in_act_quantizer and out_act_quantizer were made to differ, which a file cannot hold; use overrides")
+        # what is the default is left out, so that older readers take the file
+        channels = {} if self.per_channel_activations else {"per_channel_activations": False}
         return {
             "format": FORMAT,
             "version": VERSION,
             "placement": self.placement,
             "activation_quantizer": settings_of(self.in_act_quantizer),
             "weight_quantizer": settings_of(self.wt_quantizer),
+            **channels,
             "overrides": overrides_to_list(self.overrides),
         }
 
@@ -138,7 +146,7 @@ class PTQConfig:
 
     def _made_with(self) -> tuple[Any, ...]:
         quantizers = (self.in_act_quantizer, self.out_act_quantizer, self.wt_quantizer)
-        return self.placement, list(self.overrides.items()), *map(_content, quantizers)
+        return self.placement, self.per_channel_activations, list(self.overrides.items()), *map(_content, quantizers)
 
 
 def _content(quantizer: BaseQuantizer) -> tuple[type, dict[str, Any]]:

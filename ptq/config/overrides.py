@@ -40,6 +40,7 @@ class QuantOverride:
         activation_bits, weight_bits: widths of the grids, 2..16.
         activation_quantizer, weight_quantizer: other rules, with widths of their own unless the bits are given too.
         per_channel: the weight gets one scale per channel (True) or one in all (False), by the rule of the same kind.
+        per_channel_activation: whether the input may get a scale per channel, see `PTQConfig`.
 
     Raises:
         ConfigError: a value is out of its range or of the wrong kind.
@@ -50,6 +51,7 @@ class QuantOverride:
     activation_quantizer: BaseQuantizer | None = None
     weight_quantizer: BaseQuantizer | None = None
     per_channel: bool | None = None
+    per_channel_activation: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("activation_bits", "weight_bits"):
@@ -61,8 +63,9 @@ class QuantOverride:
             if quantizer is not None:
                 check(name, quantizer)
                 object.__setattr__(self, name, copy.deepcopy(quantizer))
-        if self.per_channel is not None and not isinstance(self.per_channel, bool):
-            raise ConfigError(f"QuantOverride: per_channel must be True, False or None, got {self.per_channel!r}")
+        for name in ("per_channel", "per_channel_activation"):
+            if not isinstance(getattr(self, name), (bool, type(None))):
+                raise ConfigError(f"QuantOverride: {name} must be True, False or None, got {getattr(self, name)!r}")
 
     def activation(self, quantizer: BaseQuantizer) -> BaseQuantizer:
         """What takes the place of a quantizer of activations; ``quantizer`` itself may be changed."""
@@ -100,7 +103,7 @@ class QuantOverride:
         return self._content() == other._content() if isinstance(other, QuantOverride) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((self.activation_bits, self.weight_bits, self.per_channel))
+        return hash((self.activation_bits, self.weight_bits, self.per_channel, self.per_channel_activation))
 
     def _content(self) -> list[Any]:
         values = [getattr(self, field.name) for field in fields(self)]

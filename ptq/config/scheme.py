@@ -94,6 +94,11 @@ class LayerScheme:
         """Whether the input is taken as it comes."""
         return self.weight is not None and self.input is None
 
+    @property
+    def per_channel_input(self) -> bool:
+        """Whether the input may get one scale per channel."""
+        return self.input is not None and bool(self.input.per_channel)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values for `from_dict`; raises as `TensorScheme.to_dict`."""
         parts = {"weight": self.weight, "input": self.input, "output": self.output}

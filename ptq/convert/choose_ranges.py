@@ -8,7 +8,7 @@ better by `MARGIN`: on a few samples a smaller gain is chance, and rules that cl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,15 @@ MARGIN = 0.5  # dB
 PROBES = 1024  # elements of each sample's layer output that are compared
 
 
-def choose_ranges(model: nn.Layer, trial: nn.Layer, seen: Seen, plan: Plan, twins: Mapping[str, GridInput]) -> None:
+def choose_ranges(
+    model: nn.Layer,
+    trial: nn.Layer,
+    seen: Seen,
+    plan: Plan,
+    twins: Mapping[str, GridInput],
+    channelled: Collection[str] = (),
+    scaled: Collection[str] = (),
+) -> None:
     """Sets the grids of the twins, and the choice of their quantizers, where a rule leaves one.
 
     Args:
@@ -40,6 +48,8 @@ def choose_ranges(model: nn.Layer, trial: nn.Layer, seen: Seen, plan: Plan, twin
         seen: has the retained samples.
         plan: names the layers; for those whose input lies on grids, their outputs, not those of the grids, tell which candidate is best.
         twins: by the layer's name.
+        channelled: twins that have a grid per channel, which is no choice.
+        scaled: twins whose results are not those of the float layer, so that they tell nothing.
     """
     quantizers = {
         name: rule
@@ -47,9 +57,11 @@ def choose_ranges(model: nn.Layer, trial: nn.Layer, seen: Seen, plan: Plan, twin
         if isinstance(rule := plan.states[name].in_act_quantizer, AutoQuantizer)
         and plan.states[name].scheme.input is not None
         and name not in plan.on_grids
+        and name not in channelled
     }
     if quantizers:
-        choice = RangeChoice(quantizers, seen, plan.on_grids)
+        on_grids = {name: grids for name, grids in plan.on_grids.items() if name not in scaled}
+        choice = RangeChoice(quantizers, seen, on_grids, scaled)
         choice.measure(model)
         choice.select(trial, twins)
 
@@ -57,14 +69,16 @@ def choose_ranges(model: nn.Layer, trial: nn.Layer, seen: Seen, plan: Plan, twin
 class RangeChoice:
     """The choice for one model: `measure` on the calibrated float model, then `select` on the converted one."""
 
-    def __init__(self, quantizers: Mapping[str, AutoQuantizer], seen: Seen, on_grids: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self, quantizers: Mapping[str, AutoQuantizer], seen: Seen, on_grids: Mapping[str, list[str]], scaled: Collection[str] = ()
+    ) -> None:
         self.quantizers = quantizers
         self.seen = seen
         self.on_grids = dict(on_grids)
         self.grids = {name: quantizer.candidate_grids() for name, quantizer in quantizers.items()}
         self.errors: dict[str, np.ndarray] = {}
         judged = {grid for grids in self.on_grids.values() for grid in grids}
-        self.judges = {**{name: [name] for name in quantizers if name not in judged}, **self.on_grids}
+        self.judges = {**{name: [name] for name in quantizers if name not in judged and name not in scaled}, **self.on_grids}
         self.reference: dict[str, list[np.ndarray]] = {name: [] for name in self.judges}
 
     def measure(self, model: nn.Layer) -> None:

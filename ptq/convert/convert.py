@@ -11,6 +11,7 @@ from ..calibration.state import state_of
 from ..layers.gridded import is_gridded
 from .apply import apply, trial_of
 from .biases import round_biases
+from .channels import set_channel_grids
 from .choose_ranges import choose_ranges
 from .plan import make_plan
 from .ties import tie_weights, warn_of_float_uses
@@ -41,9 +42,10 @@ def convert_model(
     replaced = {layer: twins[name] for name, layer in plan.layers.items()}
     names = {layer: name for name, layer in plan.layers.items()}
     tie_weights(replaced, names)
+    channelled, scaled = set_channel_grids(state, plan, twins)
     trial = trial_of(model, plan.layers, twins)
     warn_of_float_uses(trial, replaced, names)
-    choose_ranges(model, trial, state.seen, plan, twins)
+    choose_ranges(model, trial, state.seen, plan, twins, channelled, scaled)
     if is_gridded(model):
         round_biases(twins, plan.on_grids)
     plan.warn()

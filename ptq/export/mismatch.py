@@ -9,7 +9,7 @@ from ..util.messages import warn
 __all__ = ["KEEP", "RAISE", "checked_choice", "settle"]
 
 RAISE, KEEP = "raise", "keep"
-ADVICE = "the files were not kept; use another format, or on_mismatch='keep' if you know that you want them"
+ADVICE = "it was not kept (whoever knows better keeps it with on_mismatch='keep')"
 
 
 def checked_choice(on_mismatch: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from .mismatch import RAISE, checked_choice, settle
 from .onnx.write import parameter_names
 from .report import RuntimeReport
 
-__all__ = ["LEDGER_SUFFIX", "SaveReport", "save_artifact"]
+__all__ = ["LEDGER_SUFFIX", "SaveReport", "Staged", "save_artifact", "staged_artifact"]
 
 # Two words between the dots: `paddle.jit.load` takes files with one for the program of a method.
 LEDGER_SUFFIX = ".ptq.coverage.json"
@@ -77,31 +77,70 @@ def save_artifact(
 
     See `ImperativePTQ.save_quantized_model`.
     """
+    with staged_artifact(model, path, input_spec, formats, ledger, on_mismatch, metadata, **config) as staged:
+        staged.publish()
+    return staged.report
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files that are written and checked under temporary names: their prefix, and the prefix that they are to get."""
+
+    report: SaveReport
+    prefix: str
+    target: str
+
+    def publish(self) -> None:
+        """Renames the files into place."""
+        with _named_errors(self.report.path):
+            _publish(self.prefix, self.target, self.report.bytes)
+
+
+@contextlib.contextmanager
+def staged_artifact(
+    model: nn.Layer,
+    path: str,
+    input_spec: Sequence[Any] | None,
+    formats: Sequence[str] = (JIT,),
+    ledger: Ledger | None = None,
+    on_mismatch: str = RAISE,
+    metadata: Metadata | None = None,
+    **config: Any,
+) -> Iterator[Staged]:
+    """The same up to the renames, so that what belongs together replaces an older save only when all of it has passed its checks.
+
+    When the block ends, what was not published is gone.
+    """
     chosen = formats_named(formats)
     checked_choice(on_mismatch)
     texts = checked_metadata(metadata, chosen)
     folder, name = _checked_path(path)
     spec, arguments = call_of(model, input_spec)
-    with eval_mode(model), paddle.no_grad():
-        expected = answer_of(model, arguments)
-        kept = output_positions(config.pop("output_spec", None), expected)
-        if kept is not None:
-            config["output_spec"], expected = kept, [expected[position] for position in kept]
-        try:
-            with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
-                prefix = os.path.join(temporary, name)
+    with contextlib.ExitStack() as stack:
+        with _named_errors(path):
+            prefix = os.path.join(stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder)), name)
+            with eval_mode(model), paddle.no_grad():
+                expected = answer_of(model, arguments)
+                kept = output_positions(config.pop("output_spec", None), expected)
+                if kept is not None:
+                    config["output_spec"], expected = kept, [expected[position] for position in kept]
                 write_jit(model, prefix, spec, **config)
                 report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected, on_mismatch, texts)
                 report = replace(report, ledger=ledger, note=sample_note(model))
-                if ledger is not None:
-                    ledger.to_json(prefix + LEDGER_SUFFIX)
-                    report.bytes[LEDGER_SUFFIX] = os.path.getsize(prefix + LEDGER_SUFFIX)
-                files = {suffix: Path(prefix + suffix) for suffix in report.bytes}
-                write_manifest(Path(prefix + MANIFEST_SUFFIX), files, _facts(model, spec, report))
-                _publish(prefix, os.path.join(folder, name), files)
-        except OSError as error:
-            raise ArtifactError(f"{path}: the model cannot be written: {error}") from error
-    return report
+            if ledger is not None:
+                ledger.to_json(prefix + LEDGER_SUFFIX)
+                report.bytes[LEDGER_SUFFIX] = os.path.getsize(prefix + LEDGER_SUFFIX)
+            files = {suffix: Path(prefix + suffix) for suffix in report.bytes}
+            write_manifest(Path(prefix + MANIFEST_SUFFIX), files, _facts(model, spec, report))
+        yield Staged(report, prefix, os.path.join(folder, name))
+
+
+@contextlib.contextmanager
+def _named_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ArtifactError(f"{path}: the model cannot be written: {error}") from error
 
 
 def _write_and_check(

@@ -25,6 +25,10 @@ class QuantizedActivation(GridInput):
 
     float_class = ActivationGrid
 
+    def restore_channels(self, factor: paddle.Tensor) -> None:
+        """Multiplies what was rounded by a factor that broadcasts over it, from now on."""
+        self.register_buffer("output_factor", factor)
+
     @classmethod
     def from_grid(cls, qparams: QParams) -> QuantizedActivation:
         """The layer for one grid, 0-d scale and zero point."""
@@ -34,4 +38,5 @@ class QuantizedActivation(GridInput):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """``x`` on the grid, in its own shape and dtype."""
-        return self.quantize_input(x)
+        rounded = self.quantize_input(x)
+        return rounded * self.output_factor.astype(rounded.dtype) if "output_factor" in self._buffers else rounded

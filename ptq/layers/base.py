@@ -7,20 +7,21 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import paddle
 from paddle import nn
-from paddle.base.framework import convert_np_dtype_to_dtype_
 
 from quantizers import QParams
 from quantizers.errors import ModelError
 
 from ..registry import PTQRegistry
+from ..util.paddle_private import paddle_dtype
 from .integer_weight import IntegerWeight
 from .subclass import handwritten, new_twin
 
 __all__ = ["GridInput", "QuantizedLayer", "dequantized", "fake_quantize", "in_dtype_of_weight"]
 
-GRID_BUFFERS = ("_quantized", "_scale", "_zero_point")
+GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor")
 
 
 def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor, quant_min: int, quant_max: int) -> paddle.Tensor:
@@ -53,16 +54,21 @@ class GridInput(nn.Layer):  # type: ignore[misc]
 
     Buffers, absent while the input is expected on its producer's grid already (``input_qparams`` is then ``None``):
         input_scale, input_zero_point: float32, shape []; the zero point is that of the grid's unsigned form.
+        input_factor: float32 ``[C, 1, ..]``, only where the channels are multiplied before they are rounded.
     """
 
     input_qparams: QParams | None = None
 
-    def set_input_grid(self, qparams: QParams) -> None:
+    def set_input_grid(self, qparams: QParams, factor: paddle.Tensor | None = None) -> None:
         """Quantizes the input with another grid from now on.
 
         Every grid is kept in its unsigned form, integers from 0 up, so that two layers of equal width differ in nothing but
-        buffers: a `state_dict` of one makes the other answer alike.
+        buffers: a `state_dict` of one makes the other answer alike.  With a ``factor``, which broadcasts over the input, what is rounded
+        and handed on is the input times it.
         """
+        self._buffers.pop("input_factor", None)
+        if factor is not None:
+            self.register_buffer("input_factor", factor)
         self.input_qparams = qparams
         self.register_buffer("input_scale", _tensor(qparams.scale, "float32"))
         self.register_buffer("input_zero_point", _tensor(qparams.zero_point - qparams.quant_min, "float32"))
@@ -71,6 +77,8 @@ class GridInput(nn.Layer):  # type: ignore[misc]
         """``x`` on the grid of the layer's input."""
         if self.input_qparams is None:
             return x
+        if "input_factor" in self._buffers:
+            x = x * self.input_factor.astype(x.dtype)
         return fake_quantize(x, self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
 
     def _apply(self, func: Any, device: Any, dtype: Any, blocking: Any, include_sublayers: bool = True) -> None:
@@ -127,6 +135,24 @@ class QuantizedLayer(GridInput):
             twin.set_input_grid(input_qparams)
         return twin
 
+    def scale_results(self, factors: npt.NDArray[np.float32]) -> None:
+        """Multiplies each output channel by a positive factor, ``[C]``: its weights' scale and its bias; the integers stay."""
+        axis = PTQRegistry.layer_info(self).quant_axis or 0
+        shape = [1] * self._buffers["weight_quantized"].ndim
+        shape[axis] = -1
+        self.register_buffer("weight_scale", self.weight_scale * _tensor(factors.reshape(shape), "float32"))
+        bias = self._parameters.get("bias")
+        if bias is not None:
+            scaled = copy.deepcopy(bias)  # the float layer keeps its own
+            scaled.set_value((bias.astype("float32") * _tensor(factors, "float32")).astype(bias.dtype))
+            self._parameters["bias"] = scaled
+
+    def scale_channels(self, factors: npt.NDArray[np.float32]) -> None:
+        """Multiplies the weights of a depthwise convolution by a positive factor for each channel that they read, ``[C]``."""
+        weight = self._buffers["weight_quantized"]
+        each = np.repeat(factors, weight.shape[0] // factors.size).reshape([-1] + [1] * (weight.ndim - 1))
+        self.register_buffer("weight_scale", self.weight_scale * _tensor(each, "float32"))
+
     def round_bias(self, input_scale: float) -> None:
         """Puts the bias on the grid of the integer sums that it is added to, ``input_scale * weight_scale``, as int8 runtimes do.
 
@@ -154,7 +180,7 @@ class QuantizedLayer(GridInput):
         if name in self.read_from_integers:
             raise ModelError(f"{self.full_name()} is quantized and its weight is fixed; change the float model, then quantize that")
         if name == "_dtype" and value is not None and "_weight_dtype" in vars(self):  # what Layer.to and Layer.astype set last
-            self._weight_dtype = convert_np_dtype_to_dtype_(value)
+            self._weight_dtype = paddle_dtype(value)
         super().__setattr__(name, value)
 
     def extra_repr(self) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["COMPUTE", "CONVERSION", "INT8", "OTHER", "Executed", "OpTime", "Run", "summed"]
+__all__ = ["COMPUTE", "CONVERSION", "INT8", "OTHER", "Executed", "OpTime", "Run", "int8_for", "is_int8", "summed"]
 
 COMPUTE, CONVERSION, OTHER = "compute", "conversion", "other"
 INT8 = "int8"
@@ -23,6 +23,16 @@ class Executed:
     kernel: str
     is_int8: bool
     microseconds: float
+
+
+def int8_for(baseline: str) -> str:
+    """Name of the int8 alternative that is run with the same settings as a baseline, where a runtime has several."""
+    return f"{INT8}, {baseline}"
+
+
+def is_int8(label: str) -> bool:
+    """Whether that alternative runs the quantized artifact."""
+    return label == INT8 or label.startswith(f"{INT8}, ")
 
 
 @dataclass(frozen=True)

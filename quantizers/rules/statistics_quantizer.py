@@ -142,6 +142,12 @@ class StatisticsQuantizer(BaseQuantizer):
         """Forget all data; thresholds and the grids behind `qparams` stay."""
         self.statistics = []
 
+    def kind(self) -> GridKind:
+        """The kind of grid that the first sampled tensor gets; raises ``NoCalibrationDataError`` without data."""
+        if not self.statistics:
+            raise NoCalibrationDataError(f"{self.where()}: no data was sampled; run calibration batches through the model first")
+        return self._kind(self.statistics[0])
+
     def _kind(self, statistics: TensorStatistics) -> GridKind:
         # Weights are stored as signed integers, also the few tensors that happen to have no negative element.
         if self.is_weight:

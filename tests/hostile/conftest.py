@@ -13,6 +13,7 @@ for _folder in (str(_HERE.parents[1]), str(_HERE.parent / "ptq"), str(_HERE)):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
+from hostile_distinct import Happened, distinct  # noqa: E402
 from hostile_saved import saved_models  # noqa: E402
 
 
@@ -23,11 +24,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def happened() -> Iterator[list[tuple[str, str, str]]]:
-    """Rows of the table: group, case, what happened; printed in the end, which ``-s`` shows."""
-    rows: list[tuple[str, str, str]] = []
+def happened() -> Iterator[list[Happened]]:
+    """What happened in each case; printed in the end, which ``-s`` shows."""
+    rows: list[Happened] = []
     yield rows
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    print(f"\n{len(rows)} cases")
-    for group, case, outcome in rows:
-        print(f"{group:{widths[0]}}  {case:{widths[1]}}  {outcome}")
+    print(f"\n{len(rows)} cases, answered in {distinct(rows)} distinct ways")
+    for row in rows:
+        print(f"{row.group:{widths[0]}}  {row.case:{widths[1]}}  {row.outcome}")

@@ -50,7 +50,7 @@ def ledger(scene: Scene, path: Any) -> Act:
 
 
 def onnx(scene: Scene, path: Any) -> Act:
-    scene.patch.setattr("ptq.export.onnx.export.check_onnx", lambda *_: [])
+    scene.patch.setattr("ptq.export.onnx.export.check_onnx", lambda *_, **__: [])
     model = scene.converted()
     return lambda: export_onnx(model, path)
 

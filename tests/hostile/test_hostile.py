@@ -22,9 +22,12 @@ import hostile_quantize
 import paddle
 import pytest
 from hostile_case import Case, Scene
+from hostile_distinct import Happened, distinct, refused_by, same_but_for_names
 from hostile_pending import PENDING
 from hostile_snapshot import differences, snapshot
 
+from ptq import PTQConfig
+from quantizers import AbsmaxQuantizer
 from quantizers.errors import QuantizationError, QuantizationWarning
 
 TABLES = (
@@ -48,7 +51,7 @@ def _parameter(case: Case) -> Any:
 
 
 @pytest.mark.parametrize("case", map(_parameter, CASES))
-def test_misuse(case: Case, saved: Path, happened: list[tuple[str, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_misuse(case: Case, saved: Path, happened: list[Happened], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "folder"
     for name in ("temporary", "folder"):
         (tmp_path / name).mkdir()
@@ -72,7 +75,8 @@ def test_misuse(case: Case, saved: Path, happened: list[tuple[str, str, str]], t
     messages = warned if issubclass(case.expected, Warning) else [str(raised)]
     outcome = "warning" if raised is None else type(raised).__name__
     message = next((text for text in messages if re.search(case.says, text, re.DOTALL)), None)
-    happened.append((case.group, case.name, f"{outcome}: {_short(message or str(messages), tmp_path)}"))
+    answer = _short(message or str(messages), tmp_path)
+    happened.append(Happened(case.group, case.name, f"{outcome}: {answer}", refused_by(raised) or same_but_for_names(answer)))
     if issubclass(case.expected, Warning):
         assert raised is None
     else:
@@ -81,8 +85,27 @@ def test_misuse(case: Case, saved: Path, happened: list[tuple[str, str, str]], t
     assert differences(before, after) == []
 
 
-def test_the_table_is_wide_enough() -> None:
-    assert len(CASES) >= 70
+def test_the_cases_are_distinct(happened: list[Happened]) -> None:
+    """Many are one misuse tried on several files or functions: those count once."""
+    if len(happened) < len(CASES):
+        pytest.skip("not all cases ran here")
+    assert distinct(happened) >= 140
+
+
+def test_one_misuse_of_several_things_counts_once() -> None:
+    errors = []
+    for bits in (0, 99):
+        with pytest.raises(QuantizationError) as caught:
+            AbsmaxQuantizer(bits)
+        errors.append(caught.value)
+    with pytest.raises(QuantizationError) as caught:
+        PTQConfig(placement="everywhere")
+    errors.append(caught.value)
+    assert distinct([Happened("", "", "", refused_by(error)) for error in errors]) == 2
+    assert same_but_for_names("layer 'a.b' has 3 bits") == same_but_for_names("layer 'c' has 12 bits")
+
+
+def test_every_case_has_a_name_of_its_own() -> None:
     names = Counter((case.group, case.name) for case in CASES)
     assert not [name for name, count in names.items() if count > 1]
 

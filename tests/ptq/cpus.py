@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from ptq.runtimes.cpu import this_cpu
 
-__all__ = ["LARGEST_WEIGHT", "WEIGHT_BITS"]
+__all__ = ["INT8_DECONVOLUTION", "LARGEST_WEIGHT", "WEIGHT_BITS"]
 
 WEIGHT_BITS = 7 if this_cpu().saturates else 8
+# oneDNN has no int8 kernel for transposed convolutions that works without them.
+INT8_DECONVOLUTION = not this_cpu().saturates
 LARGEST_WEIGHT = 2 ** (WEIGHT_BITS - 1) - 1

@@ -14,10 +14,10 @@ import paddle
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_python(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+def run_python(arguments: list[str], seconds: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
     """Runs Python with ``arguments``; the answer holds the end of what it printed."""
     process = subprocess.run(
-        [sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, timeout=120, check=False, **options
+        [sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, timeout=seconds, check=False, **options
     )
     process.stdout, process.stderr = process.stdout[-3000:], process.stderr[-3000:]
     return process

@@ -73,7 +73,11 @@ def in_threads(placement: str) -> list[Any]:
         thread.start()
     for thread in threads:
         thread.join(120)
+    assert not any(thread.is_alive() for thread in threads), "a thread hangs"
     errors = [item for item in found if isinstance(item, BaseException)]
+    # who waits for a thread that crashed gets a broken barrier: the crash itself is to be seen
+    errors.sort(key=lambda error: isinstance(error, threading.BrokenBarrierError))
     if errors:
         raise errors[0]
+    assert None not in found
     return found

@@ -84,7 +84,7 @@ def check_inference(
         if not report.mismatch and report.sqnr_db < LEAST_SQNR:
             cpu = this_cpu()
             report = _judged(prefix, report, compare_layers(prefix, given, Path(folder), names, cpu.saturates), cpu)
-    settle(report.mismatch, on_mismatch)
+    settle(report.mismatch and f"{report.mismatch}; use the format 'onnx'", on_mismatch)
     return [report]
 
 

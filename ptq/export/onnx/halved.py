@@ -28,7 +28,8 @@ def halve_weights(model: Any) -> Any:
 
 
 def _weights(model: Any) -> list[tuple[Any, np.ndarray]]:
-    """The int8 tensors that are stored; activations lie on uint8 grids, and zero points of weights are zero."""
+    """The int8 tensors that are stored, as initializers or constants; activations lie on uint8 grids, zero points of weights are zero."""
     onnx = import_extra("onnx", "onnx")
-    stored = [item for item in model.graph.initializer if item.data_type == onnx.TensorProto.INT8]
+    constants = [item.t for node in model.graph.node if node.op_type == "Constant" for item in node.attribute if item.name == "value"]
+    stored = [item for item in (*model.graph.initializer, *constants) if item.data_type == onnx.TensorProto.INT8]
     return [(item, onnx.numpy_helper.to_array(item)) for item in stored]

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -261,7 +262,27 @@ def test_claimed_sizes_allocate_nothing(small: bytes) -> None:
     entry = small.rindex(b"PK\x01\x02")
     bomb = bytearray(small)
     bomb[entry + 20 : entry + 28] = struct.pack("<II", 0xFFFFFFF0, 0xFFFFFFF0)  # sizes of the last member
-    refused(bytes(bomb))
+    refused_in_little_memory(bytes(bomb))
+
+
+@pytest.mark.parametrize("shape", ["(2, 500000000)", "(1000000000,)"])
+def test_claimed_shapes_allocate_nothing(small: bytes, shape: str) -> None:
+    header = npy_header(f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}, }}\n", bytes(64))
+    refused_in_little_memory(packed({**members_of(small), "000000.npy": header}))
+
+
+def test_claimed_bins_allocate_nothing(small: bytes) -> None:
+    refused_in_little_memory(forged(small, put("layers", 0, "output", 0, "bins", value=2**28)))
+
+
+def refused_in_little_memory(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        refused(data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20, f"{peak} bytes for a file of {len(data)}"
 
 
 def test_other_files_are_named(tmp_path: Path) -> None:
@@ -277,8 +298,8 @@ def test_other_files_are_named(tmp_path: Path) -> None:
 
 
 def test_newer_versions_are_named(small: bytes) -> None:
-    with pytest.raises(ArtifactError, match=r"x\.ptqc has version 2, .* upgrade"):
-        from_bytes(forged(small, put("version", value=2)), "x.ptqc")
+    with pytest.raises(ArtifactError, match=r"x\.ptqc has version 3, .* upgrade"):
+        from_bytes(forged(small, put("version", value=3)), "x.ptqc")
 
 
 def test_an_interrupted_calibration_is_not_taken_for_a_finished_one(tmp_path: Path) -> None:

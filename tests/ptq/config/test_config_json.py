@@ -108,6 +108,15 @@ def test_configs_are_equal_when_their_json_is(one: PTQConfig, other: PTQConfig) 
     assert one == copy.deepcopy(one)
 
 
+def test_per_channel_activations_are_written_where_they_are_off() -> None:
+    assert "per_channel_activations" not in PTQConfig().to_dict()
+    off = PTQConfig(per_channel_activations=False)
+    assert off != PTQConfig()
+    assert PTQConfig.from_dict(off.to_dict()) == off
+    with pytest.raises(ConfigError, match="per_channel_activations must be True or False"):
+        PTQConfig(per_channel_activations=1)  # type: ignore[arg-type]
+
+
 def test_the_file_by_hand(tmp_path: Path) -> None:
     """A file as a person would write it: what is left out has its default."""
     path = tmp_path / "config.json"

@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F  # noqa: N812 - Paddle's own name for it
 import pytest
-from cpus import WEIGHT_BITS
+from cpus import INT8_DECONVOLUTION, WEIGHT_BITS
 from inference_cases import HandQuantized, Wrapped, answers, exported, native, saved
 from models import absmax, converted, data
 from paddle import nn
@@ -17,7 +17,7 @@ from paddle.static import InputSpec
 
 import ptq.export.inference.by_layer as inference
 from ptq import PTQConfig
-from ptq.export.inference.artifact import check_inference, write_inference
+from ptq.export.inference.artifact import INFERENCE_FILES, check_inference, write_inference
 from ptq.export.inference.export import export_inference
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import ArtifactError, ExportError, MismatchError
@@ -70,7 +70,8 @@ def test_a_converted_model_runs_in_int8(tmp_path: Path, placement: str) -> None:
     model = converted(Mixed(), data(*IMAGE), data(*IMAGE, seed=1), config=config, fuse=True)
     report = export_inference(model, tmp_path / "m", [InputSpec([None, 3, 12, 12], "float32")])
     (runtime,) = report.runtimes
-    assert runtime.int8_share == 1.0, runtime.lines()
+    floats = {kernel.name for kernel in runtime.kernels if not kernel.is_int8}
+    assert floats == (set() if INT8_DECONVOLUTION else {"up"}), runtime.lines()
     assert len(runtime.kernels) == 6
     assert runtime.sqnr_db > 45
     assert {kernel.name for kernel in runtime.kernels} == {"stem", "wide", "deep", "up", "point", "fc"}
@@ -127,6 +128,14 @@ def test_the_batch_is_free(tmp_path: Path) -> None:
     exported(model, tmp_path / "m", data(1, 3, 8, 8))
     x = data(7, 3, 8, 8)
     np.testing.assert_allclose(answers(tmp_path / "m", [x])[0], model(x).numpy(), atol=1e-4)
+
+
+def test_the_program_tells_nothing_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
+    exported(HandQuantized(77), tmp_path / "m", data(1, 3, 8, 8))
+    for suffix in INFERENCE_FILES:
+        content = Path(f"{tmp_path / 'm'}{suffix}").read_bytes()
+        for trace in (b"op_callstack", b".py", str(Path(paddle.__file__).parent).encode(), str(tmp_path).encode()):
+            assert trace not in content, suffix
 
 
 def test_paddle_loads_the_portable_files_beside_them(tmp_path: Path) -> None:

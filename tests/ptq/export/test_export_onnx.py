@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from cpus import WEIGHT_BITS
 from models import absmax, converted, data
 from paddle import nn
 from paddle.nn import functional as F  # noqa: N812
@@ -18,6 +19,8 @@ from paddle.static import InputSpec
 
 from ptq import PTQConfig
 from ptq.export.onnx.export import OnnxReport, export_onnx
+from ptq.runtimes.cpu import this_cpu
+from ptq.runtimes.onnxruntime import open_session
 from ptq.util.extras import MissingExtraError
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import ArtifactError, ConfigError, ExportError, MismatchError
@@ -67,11 +70,11 @@ class Attention(nn.Layer):
 
 
 def full() -> PTQConfig:
-    return PTQConfig(AbsmaxQuantizer(), PerChannelAbsmaxQuantizer(), placement="full")
+    return PTQConfig(AbsmaxQuantizer(), PerChannelAbsmaxQuantizer(WEIGHT_BITS), placement="full")
 
 
 def ask(path: str | Path, x: np.ndarray) -> np.ndarray:
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = open_session(str(path), exact=this_cpu().saturates)  # as docs/deployment.md tells users
     return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
 
 
@@ -150,7 +153,7 @@ def test_values_lie_on_their_grids(exported: OnnxReport) -> None:
 
 
 def test_compute_placement_says_what_stays_float(tmp_path: Path) -> None:
-    model = converted(Net(), data(4, 3, 12, 12))
+    model = converted(Net(), data(4, 3, 12, 12), config=absmax(weight_bits=WEIGHT_BITS))
     report = export_onnx(model, tmp_path / "net.onnx").runtimes[0]
     x = data(3, 3, 12, 12, seed=3)
     assert decibels(model(x).numpy(), ask(tmp_path / "net.onnx", x.numpy())) > 35
@@ -177,7 +180,7 @@ def test_what_the_converter_writes_wrong_is_repaired(tmp_path: Path) -> None:
 
 
 def test_transformer(tmp_path: Path) -> None:
-    model = converted(Attention(), data(4, 6, 16))
+    model = converted(Attention(), data(4, 6, 16), config=absmax(weight_bits=WEIGHT_BITS))
     report = export_onnx(model, tmp_path / "net.onnx").runtimes[0]
     assert sum(kernel.is_int8 for kernel in report.kernels) == 12
     assert {kernel.reason for kernel in report.kernels if not kernel.is_int8} == {"both of its inputs are activations"}
@@ -203,7 +206,7 @@ def test_an_operation_that_onnx_lacks_is_named(tmp_path: Path) -> None:
 def test_a_file_that_fails_its_check_replaces_nothing(net: nn.Layer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net.onnx").write_text("older")
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise MismatchError("no")
 
     monkeypatch.setattr("ptq.export.onnx.export.check_onnx", fail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from cpus import WEIGHT_BITS
 from fresh import ROOT, script
-from models import converted, data
+from models import absmax, converted, data
 from paddle import nn
 
 import ptq
@@ -64,7 +66,7 @@ for line in sys.stdin:
 def _saved(prefix: Path, seed: int) -> nn.Layer:
     paddle.seed(seed)
     net = nn.Sequential(nn.Conv2D(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
-    model = converted(net, data(2, 3, 6, 6))
+    model = converted(net, data(2, 3, 6, 6), config=absmax(weight_bits=WEIGHT_BITS))
     prefix.parent.mkdir()
     save_artifact(model, str(prefix), None, FORMATS)
     return model
@@ -135,11 +137,12 @@ WHOLE = """
 import sys
 import numpy, paddle
 from paddle import nn
-from ptq import ImperativePTQ
+from ptq import ImperativePTQ, PTQConfig
+from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 
 paddle.seed(1)
 net = nn.Sequential(nn.Conv2D(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 4))
-engine = ImperativePTQ()
+engine = ImperativePTQ(PTQConfig(AbsmaxQuantizer(), PerChannelAbsmaxQuantizer(7)))
 model = engine.quantize(net)
 model(paddle.to_tensor(numpy.random.default_rng(0).standard_normal((2, 3, 6, 6)), dtype="float32"))
 model = engine.convert(model)
@@ -150,25 +153,55 @@ print("saved", flush=True)
 
 
 def test_kills_at_any_moment_of_a_whole_save(tmp_path: Path) -> None:
+    """At moments spread over the time that a whole save takes here; nearly all of it goes by before the first rename."""
     x = data(2, 3, 6, 6, seed=5)
-    target = tmp_path / "target" / "m"
+    target, spare = tmp_path / "target" / "m", tmp_path / "spare" / "m"
     _saved(target, 0)
-    older = _load(target, x)
+    older = _load(target, x), _predict(target, x)
     path = script(tmp_path, WHOLE)
-    chance = random.Random(1)
-    for _ in range(8):
-        process = subprocess.Popen(
-            [sys.executable, str(path), str(target)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-        )
-        assert process.stdout is not None
+    whole, finished = _save_for(path, spare, None)
+    assert finished
+    newer = _load(spare, x), _predict(spare, x)
+    assert np.abs(older[0] - newer[0]).max() > 0.1
+    outcomes = []
+    for moment in np.linspace(0.02, 0.8, 8):
+        _, finished = _save_for(path, target, whole * moment)
+        outcomes.append("finished" if finished else "killed")
+        known = [newer] if finished else [older]  # the checks take seconds, the renames no time
+        if not finished and np.array_equal(_load(target, x), newer[0]):
+            known = [newer]  # killed after the renames, before it could say so
+        np.testing.assert_array_equal(_load(target, x), known[0][0])
+        np.testing.assert_allclose(_predict(target, x), known[0][1], atol=1e-5)
+        assert (target.parent / f"m{MANIFEST_SUFFIX}").is_file()
+        if known[0] is newer:
+            _saved_again(target)
+    print(f"\na whole save takes {whole:.1f} s; {outcomes}")
+    assert outcomes.count("killed") >= 4, "this test kills too late to show anything"
+
+
+def _save_for(path: Path, target: Path, seconds: float | None) -> tuple[float, bool]:
+    """Lets a process save, for so long or as long as it takes; for how long it was, and whether it finished."""
+    process = subprocess.Popen(
+        [sys.executable, str(path), str(target)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    try:
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.random() * 5)
+        start = time.monotonic()
+        if seconds is not None:
+            time.sleep(seconds)
+            process.kill()
+        finished = "saved\n" in process.stdout.readlines()
+        return time.monotonic() - start, finished
+    finally:
         process.kill()
-        finished = "saved" in process.stdout.read()
         process.wait()
         process.stdout.close()
-        if finished:
-            break
-        assert np.array_equal(_load(target, x), older)  # the checks take seconds, the renames no time: nothing was replaced yet
-        assert np.isfinite(_predict(target, x)).all()
-        assert (target.parent / f"m{MANIFEST_SUFFIX}").is_file()
+
+
+def _saved_again(target: Path) -> None:
+    """The older model once more, over the newer one."""
+    for file in target.parent.iterdir():
+        file.unlink() if file.is_file() else shutil.rmtree(file)
+    target.parent.rmdir()
+    _saved(target, 0)

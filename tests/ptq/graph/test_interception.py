@@ -131,11 +131,14 @@ def test_two_threads_see_their_own_models() -> None:
     barrier = threading.Barrier(3, timeout=60)
     before = _entry_points()
 
+    finished: list[str] = []
+
     def run(name: str) -> None:
         for _ in range(50):
             with intercept(models[name], found[name]):
                 barrier.wait()
                 models[name](data(2))
+        finished.append(name)
 
     threads = [threading.Thread(target=run, args=(name,)) for name in models]
     for thread in threads:
@@ -144,7 +147,8 @@ def test_two_threads_see_their_own_models() -> None:
         barrier.wait()
         F.relu(data(3))  # of no model, while both are intercepted
     for thread in threads:
-        thread.join()
+        thread.join(60)
+    assert sorted(finished) == ["a", "b"], "a thread crashed or hangs"
     assert found["a"].found == ["relu#0", "add#0"] * 50
     assert found["b"].found == ["gelu#0", "multiply#0"] * 50
     assert all(now is then for now, then in zip(_entry_points(), before, strict=True))

@@ -225,7 +225,8 @@ def test_a_registered_subclass(tmp_path: Path) -> None:
     try:
         model, x = Net(lambda net, x: net.rnn(x), rnn=_Doubled(6, 5)), data(3, 4, 6)
         quantized = converted(model, x)
-        assert isinstance(quantized.rnn, (QuantizedSimpleRNN, _Doubled))
+        assert isinstance(quantized.rnn, QuantizedSimpleRNN)  # its integers
+        assert isinstance(quantized.rnn, _Doubled)  # and the user's forward
         np.testing.assert_allclose(quantized(x).numpy(), 2 * _run(model.rnn, x.numpy(), np.full(3, 4)), rtol=1e-4, atol=1e-6)
         assert reload_gap(quantized, tmp_path, x) == 0.0
     finally:

@@ -14,6 +14,7 @@ from paddle.nn import functional as F  # noqa: N812
 from paddle.static import InputSpec
 
 from ptq import ImperativePTQ
+from ptq.layers import QuantizedLayer
 from quantizers.errors import FuseError, QuantizationWarning, TraceError
 
 IMAGE = (2, 3, 8, 8)
@@ -236,11 +237,19 @@ def test_a_hook_that_changes_the_convolutions_output_prevents_folding() -> None:
     assert type(fused.bn) is nn.BatchNorm2D
 
 
-def test_skipped_layers_are_not_folded() -> None:
-    model, x = _pair(), data(*IMAGE)
+@pytest.mark.parametrize("how", HOW)
+def test_the_batch_norm_of_a_skipped_layer_is_folded_all_the_same(how: str) -> None:
+    """Folding keeps the answers: the layers tell whether it happened, and what stayed float."""
+    model, x = _pair(last=nn.Linear(6, 5)), data(*IMAGE)
+    model.compute = lambda net, x: net.last(net.bn(net.conv(x)))
     model.conv.skip_quant = True
-    fused = _fused(model, x, "first batch")
+    fused = _fused(model, x, how)
+    assert type(fused.bn) is nn.Identity
+    assert not np.array_equal(fused.conv.weight.numpy(), model.conv.weight.numpy())
     assert relative(fused(x), model(x)) <= 1e-4
+    quantized = quietly(lambda: ImperativePTQ().convert(fused))
+    assert type(quantized.conv) is nn.Conv2D
+    assert isinstance(quantized.last, QuantizedLayer)
 
 
 # fuse_list

@@ -45,13 +45,12 @@ def states_of(ledger: Ledger) -> dict[str, str]:
 
 def test_every_row_of_a_small_net() -> None:
     ledger = coverage(converted(small_net(), data(4, 3, 6, 6), config=full(), fuse=True))
-    folded = "folded"
     assert ledger.rows == (
         Row("conv1", "conv2d", "int8", "", 4 * 8 * 36 * 3 * 9, 216 + 32 + 32, 4 * 216 + 32),
-        Row("bn1", "identity", folded),
+        Row("bn1", "identity", "folded"),
         Row("relu#0", "relu", "transparent", "merged into conv1"),
         Row("conv2", "conv2d", "int8", "", 4 * 8 * 36 * 8 * 9, 576 + 32 + 32, 4 * 576 + 32),
-        Row("bn2", "identity", folded),
+        Row("bn2", "identity", "folded"),
         Row("add#0", "add", "int8"),
         Row("relu", "relu", "transparent", "merged into add#0"),
         Row("pool", "pool2d", "int8"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import oracle
 import pytest
@@ -153,10 +155,22 @@ def test_rounding_inside_a_bin_costs_the_uniform_error_exactly():
     assert absolute_error(statistics, grid) == pytest.approx(nonzero * float(grid.scale) / 4, rel=1e-9)
 
 
-def test_sixteen_bits_stay_fast_and_small():
-    statistics = statistics_of(np.random.default_rng(0).standard_normal(100_000), 40_000)
-    chosen = least_error_range(statistics, "symmetric", 16)
+@pytest.mark.parametrize(("bins", "visited"), [(4_096, 0), (40_000, 200 * 2**16)], ids=["fewer bins than levels", "more bins"])
+def test_sixteen_bits_take_bounded_memory_and_work(bins, visited, monkeypatch):
+    """200 candidates of 65,536 levels: 105 MB as one array.  Levels are looked up in chunks, and not at all where bins are wider."""
+    statistics = statistics_of(np.random.default_rng(0).standard_normal(100_000), bins)
+    looked_up, deficit = [], PointMasses.deficit
+    monkeypatch.setattr(PointMasses, "deficit", lambda self, points: looked_up.append(points.size) or deficit(self, points))
+    tracemalloc.start()
+    try:
+        chosen = least_error_range(statistics, "symmetric", 16)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     assert chosen.threshold > 0.9 * statistics.abs_max
+    assert peak < 20e6
+    assert sum(looked_up) <= visited
+    assert (sum(looked_up) > 0) == (visited > 0)
 
 
 def test_what_cannot_be_measured():

@@ -1,0 +1,181 @@
+"""Grids per channel in front of depthwise convolutions: what they win, and that they change nothing else."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F  # noqa: N812 - its usual name
+import pytest
+from channel_cases import lcnet, quantized, spread, sqnr
+from models import Net, data
+from paddle import nn
+
+from ptq import Calibration, ImperativePTQ, PTQConfig, QuantOverride
+from ptq.calibration.state import state_of
+from quantizers import AutoQuantizer
+
+ACTS = {"relu": F.relu, "hardswish": F.hardswish, "relu6": lambda x: F.relu6(x)}
+
+
+@pytest.mark.parametrize("placement", ["compute", "full"])
+@pytest.mark.parametrize("act", ["relu", "hardswish"])
+def test_they_bring_a_mobile_net_back(act: str, placement: str) -> None:
+    net = lcnet(ACTS[act])
+    one = sqnr(net, quantized(net, placement, per_channel_activations=False))
+    each = sqnr(net, quantized(net, placement))
+    assert one < 18
+    assert each > one + 12
+
+
+@pytest.mark.parametrize("placement", ["compute", "full"])
+@pytest.mark.parametrize("act", list(ACTS))
+def test_at_16_bits_the_function_is_the_float_one(act: str, placement: str) -> None:
+    """All that folding does is then visible: it is preserved to rounding."""
+    net = lcnet(ACTS[act])
+    overrides: Any = {"": QuantOverride(activation_bits=16, weight_bits=16)}
+    model = quantized(net, placement, overrides=overrides, calibration=data(16, 3, 24, 24, seed=1))
+    assert state_of(model).traced.channels
+    assert sqnr(net, model) > 80
+
+
+def test_a_relu_lets_the_weights_before_it_take_the_ratios_and_nothing_is_computed_more() -> None:
+    model = quantized(lcnet(F.relu), "compute")
+    assert all("input_factor" not in layer._buffers for layer in model.sublayers())
+    multiplied = quantized(lcnet(F.hardswish), "compute")
+    assert "input_factor" in multiplied.blocks[1].dw._buffers
+
+
+def test_the_fold_against_float64() -> None:
+    """Weights and biases of the producer over the ratios, those of the reader times them, by an independent computation."""
+    net = lcnet(F.relu)
+    model = quantized(net, "compute")
+    plain = quantized(net, "compute", per_channel_activations=False)
+    scale = model.blocks[1].dw.weight_scale.numpy() / plain.blocks[1].dw.weight_scale.numpy()
+    ratios = scale.astype(np.float64).reshape(-1)
+    assert ratios.max() == pytest.approx(1.0)
+    assert ratios.min() < 0.02
+    producer, before = model.blocks[0].pw, plain.blocks[0].pw
+    np.testing.assert_array_equal(producer.weight_quantized.numpy(), before.weight_quantized.numpy())
+    np.testing.assert_allclose(producer.weight_scale.numpy().reshape(-1) * ratios, before.weight_scale.numpy().reshape(-1), rtol=1e-6)
+    np.testing.assert_allclose(producer.bias.numpy() * ratios, before.bias.numpy(), rtol=1e-6)
+
+
+def test_what_others_read_too_keeps_one_range() -> None:
+    def forward(net: Any, x: Any) -> Any:
+        y = F.relu(net.stem(x))
+        return net.dw(y) + y
+
+    net = Net(forward, stem=nn.Conv2D(3, 8, 1), dw=nn.Conv2D(8, 8, 3, padding=1, groups=8))
+    for placement in ("compute", "full"):
+        model = quantized(net, placement, data(4, 3, 8, 8))
+        owners = state_of(model).traced.channels
+        assert all(place.producer == "" for place in owners.values()), placement
+        assert sqnr(net, model, data(4, 3, 8, 8, seed=1)) > 30
+
+
+def test_groups_that_are_not_depthwise_and_layers_called_twice_keep_one_range() -> None:
+    def forward(net: Any, x: Any) -> Any:
+        y = F.relu(net.grouped(F.relu(net.stem(x))))
+        return net.twice(F.relu(net.twice(y)))
+
+    net = Net(forward, stem=nn.Conv2D(3, 8, 1), grouped=nn.Conv2D(8, 8, 3, groups=2), twice=nn.Conv2D(8, 8, 3, padding=1, groups=8))
+    model = quantized(net, "compute", data(4, 3, 8, 8))
+    assert state_of(model).traced.channels == {}
+
+
+@pytest.mark.parametrize("placement", ["compute", "full"])
+def test_dead_channels_and_zero_weights(placement: str) -> None:
+    net = lcnet(F.hardswish)
+    for conv in (net.stem, net.blocks[0].pw):
+        weight, bias = conv.weight.numpy(), conv.bias.numpy()
+        weight[3], bias[3] = 0, 0
+        conv.weight.set_value(weight)
+        conv.bias.set_value(bias)
+    weight = net.blocks[1].dw.weight.numpy()
+    weight[5] = 0
+    net.blocks[1].dw.weight.set_value(weight)
+    model = quantized(net, placement)
+    assert sqnr(net, model) > 26
+    assert all(np.isfinite(tensor.numpy()).all() for tensor in model.state_dict().values())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_padding_strides_and_channel_multipliers(stride: int, multiplier: int) -> None:
+    net = Net(
+        lambda m, x: m.dw(F.relu(m.stem(x))),
+        stem=nn.Conv2D(3, 8, 1),
+        dw=nn.Conv2D(8, 8 * multiplier, 3, stride=stride, padding=2, groups=8),
+    )
+    if multiplier == 1:
+        spread(net.stem, net.dw)
+    x = data(8, 3, 9, 9)
+    overrides: Any = {"": QuantOverride(activation_bits=16, weight_bits=16)}
+    model = quantized(net, "compute", x, overrides=overrides)
+    assert state_of(model).traced.channels
+    assert sqnr(net, model, x) > 80  # so that nothing but rounding is left
+
+
+def test_it_can_be_turned_off_for_all_and_for_a_layer() -> None:
+    off = quantized(lcnet(), "compute", per_channel_activations=False)
+    assert state_of(off).traced.channels == {}
+    one = quantized(lcnet(), "compute", overrides={"blocks.1.dw": QuantOverride(per_channel_activation=False)})
+    assert set(state_of(one).traced.channels) == {"blocks.0.dw", "blocks.2.dw"}
+    only = quantized(
+        lcnet(), "compute", per_channel_activations=False, overrides={"blocks.1.dw": QuantOverride(per_channel_activation=True)}
+    )
+    assert set(state_of(only).traced.channels) == {"blocks.1.dw"}
+
+
+def test_candidate_ranges_and_grids_per_channel_together() -> None:
+    for placement in ("compute", "full"):
+        net = lcnet(F.relu)
+        engine = ImperativePTQ(PTQConfig(AutoQuantizer(), placement=placement))
+        prepared = engine.quantize(net)
+        with paddle.no_grad():
+            prepared(data(16, 3, 24, 24))
+        assert sqnr(net, engine.convert(prepared)) > 26
+
+
+def test_a_calibration_file_carries_them(tmp_path: Path) -> None:
+    engine = ImperativePTQ()
+    prepared, other = engine.quantize(lcnet()), engine.quantize(lcnet())
+    with paddle.no_grad():
+        prepared(data(16, 3, 24, 24))
+    Calibration.of(prepared).save(tmp_path / "c.npz")
+    loaded = Calibration.load(tmp_path / "c.npz")
+    assert loaded == Calibration.of(prepared)
+    loaded.apply(other)
+    x = data(4, 3, 24, 24, seed=1)
+    np.testing.assert_array_equal(engine.convert(prepared)(x).numpy(), engine.convert(other)(x).numpy())
+
+
+def test_parts_merge_to_what_one_pass_sees() -> None:
+    engine, x = ImperativePTQ(), data(16, 3, 24, 24)
+
+    def seen(*batches: Any) -> Calibration:
+        prepared = engine.quantize(lcnet())
+        with paddle.no_grad():
+            for batch in batches:
+                prepared(batch)
+        return Calibration.of(prepared)
+
+    whole = seen(x[:8], x[8:])
+    assert any(layer.channels is not None for layer in whole.layers.values())
+    assert Calibration.merge([seen(x[:8]), seen(x[8:])]) == whole == Calibration.merge([seen(x[8:]), seen(x[:8])])
+
+
+@pytest.mark.parametrize("placement", ["compute", "full"])
+def test_copies_pickles_and_saved_models_answer_alike(placement: str, tmp_path: Path) -> None:
+    model = quantized(lcnet(), placement)
+    x = data(4, 3, 24, 24, seed=1)
+    expected = model(x).numpy()
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other(x).numpy(), expected)
+    ImperativePTQ().save_quantized_model(model, str(tmp_path / "m"), verbose=False)
+    np.testing.assert_array_equal(paddle.jit.load(str(tmp_path / "m"))(x).numpy(), expected)
