@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -154,6 +154,7 @@ class ImperativePTQ:
         float_baseline: bool = False,
         verbose: bool = True,
         on_mismatch: str = "raise",
+        metadata: Mapping[str, str | Sequence[str]] | None = None,
         **config: Any,
     ) -> nn.Layer:
         """Converts the model if it is not converted yet, saves it, checks what was saved in a fresh process, and prints a report.
@@ -171,6 +172,8 @@ class ImperativePTQ:
             verbose: print the report.
             on_mismatch: ``"raise"``, or ``"keep"``: a format whose check failed is kept all the same, with a warning, and the report and
                 the manifest say so.
+            metadata: texts by name, or lists of texts, which become lines, to keep in the ONNX file, such as a recognition model's
+                ``character`` list.
             **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
 
         Returns:
@@ -195,9 +198,9 @@ class ImperativePTQ:
             staged = []
             if float_baseline:
                 float_model = as_float(model)
-                baseline = staged_artifact(float_model, baseline_path(path), specs, formats, on_mismatch=on_mismatch, **config)
+                baseline = staged_artifact(float_model, baseline_path(path), specs, formats, None, on_mismatch, metadata, **config)
                 staged.append(stack.enter_context(baseline))
-            artifact = staged_artifact(model, path, specs, formats, coverage(model), on_mismatch, **config)
+            artifact = staged_artifact(model, path, specs, formats, coverage(model), on_mismatch, metadata, **config)
             staged.append(stack.enter_context(artifact))
             for each in staged:
                 each.publish()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from .check import check_artifact
 from .formats import ALL_SUFFIXES, JIT, Format, formats_named
 from .jit.program import SUFFIXES, write_jit
 from .manifest import MANIFEST_SUFFIX, read_manifest, write_manifest
+from .metadata import Metadata, checked_metadata
 from .mismatch import RAISE, checked_choice, settle
 from .onnx.write import parameter_names
 from .report import RuntimeReport
 
-__all__ = ["SaveReport", "Staged", "save_artifact", "staged_artifact"]
+__all__ = ["LEDGER_SUFFIX", "SaveReport", "Staged", "save_artifact", "staged_artifact"]
 
 # Two words between the dots: `paddle.jit.load` takes files with one for the program of a method.
 LEDGER_SUFFIX = ".ptq.coverage.json"
@@ -69,13 +70,14 @@ def save_artifact(
     formats: Sequence[str] = (JIT,),
     ledger: Ledger | None = None,
     on_mismatch: str = RAISE,
+    metadata: Metadata | None = None,
     **config: Any,
 ) -> SaveReport:
     """Writes the files of the formats, the coverage ledger where there is one, and the manifest ``path.ptq.json``.
 
     See `ImperativePTQ.save_quantized_model`.
     """
-    with staged_artifact(model, path, input_spec, formats, ledger, on_mismatch, **config) as staged:
+    with staged_artifact(model, path, input_spec, formats, ledger, on_mismatch, metadata, **config) as staged:
         staged.publish()
     return staged.report
 
@@ -102,6 +104,7 @@ def staged_artifact(
     formats: Sequence[str] = (JIT,),
     ledger: Ledger | None = None,
     on_mismatch: str = RAISE,
+    metadata: Metadata | None = None,
     **config: Any,
 ) -> Iterator[Staged]:
     """The same up to the renames, so that what belongs together replaces an older save only when all of it has passed its checks.
@@ -110,6 +113,7 @@ def staged_artifact(
     """
     chosen = formats_named(formats)
     checked_choice(on_mismatch)
+    texts = checked_metadata(metadata, chosen)
     folder, name = _checked_path(path)
     spec, arguments = call_of(model, input_spec)
     with contextlib.ExitStack() as stack:
@@ -121,7 +125,7 @@ def staged_artifact(
                 if kept is not None:
                     config["output_spec"], expected = kept, [expected[position] for position in kept]
                 write_jit(model, prefix, spec, **config)
-                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected, on_mismatch)
+                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected, on_mismatch, texts)
                 report = replace(report, ledger=ledger, note=sample_note(model))
             if ledger is not None:
                 ledger.to_json(prefix + LEDGER_SUFFIX)
@@ -147,6 +151,7 @@ def _write_and_check(
     inputs: list[paddle.Tensor],
     expected: list[paddle.Tensor],
     on_mismatch: str,
+    metadata: Mapping[str, str],
 ) -> SaveReport:
     """Makes every format from the portable files at ``prefix``, each checked against the model's answers."""
     mismatch, difference = "", float("inf")
@@ -161,7 +166,7 @@ def _write_and_check(
     for _, made in progress(formats.items(), description=f"saving {os.path.basename(path)}"):
         suffixes += SUFFIXES if made is None else made.suffixes
         if made is not None:
-            made.write(prefix, names)
+            made.write(prefix, names, metadata)
             runtimes += made.check(prefix, arrays, answers, names, on_mismatch)
     sizes = {suffix: os.path.getsize(prefix + suffix) for suffix in suffixes}
     return SaveReport(path, sizes, difference, tuple(runtimes), mismatch=mismatch)

@@ -42,7 +42,8 @@ def test_every_runtime_computes_all_of_it_in_int8(act: Any, tmp_path: Path, caps
 def test_multiplications_stand_only_where_no_weights_can_take_the_ratios(tmp_path: Path) -> None:
     """By the operations of the files: none after a ReLU, two for each HardSwish of one range otherwise."""
     counts = {}
-    for name, act, options in (("relu", F.relu, {}), ("hardswish", F.hardswish, {}), ("one", F.hardswish, {"per_channel_activations": False})):
+    off = {"per_channel_activations": False}
+    for name, act, options in (("relu", F.relu, {}), ("hardswish", F.hardswish, {}), ("one", F.hardswish, off)):
         model = quantized(lcnet(act), "full", weight_quantizer=PerChannelAbsmaxQuantizer(WEIGHT_BITS), **options)
         export_onnx(model, str(tmp_path / name))
         counts[name] = [node.op_type for node in onnx.load(tmp_path / f"{name}.onnx").graph.node].count("Mul")
