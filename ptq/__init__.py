@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distributed
+from . import distributed, slim
 from .calibration.calibration import Calibration
 from .calibration.run import calibrate
 from .config.config import PTQConfig, default_ptq_config
@@ -37,4 +37,5 @@ __all__ = [
     "load",
     "load_program",
     "release",
+    "slim",
 ]
