@@ -37,7 +37,7 @@ def answers(program: Path, **arguments: Any) -> np.ndarray[Any, Any]:
     """The answers to the calibration images of what `quant_post_static` would save; saving itself is the documented scripts' test."""
     models = []
 
-    def keep(_engine: Any, model: Any, prefix: str, *_: Any) -> tuple[tuple[str, ...], dict[str, str]]:
+    def keep(_engine: Any, model: Any, *_: Any) -> tuple[tuple[str, ...], dict[str, str]]:
         models.append(model)
         return (), {}
 
