@@ -12,6 +12,7 @@ from .export import load
 from .imperative import ImperativePTQ
 from .layers import FloatFunctional
 from .programs import load_program
+from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
@@ -29,6 +30,8 @@ __all__ = [
     "PTQConfig",
     "PTQRegistry",
     "QuantOverride",
+    "QuantizeReport",
+    "QuantizeResult",
     "calibrate",
     "check",
     "coverage",
@@ -36,6 +39,7 @@ __all__ = [
     "distributed",
     "load",
     "load_program",
+    "quantize_model",
     "release",
     "slim",
 ]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from quantizers.errors import QuantizationError
+from quantizers.errors import QuantizationError, QuantizationWarning
 
 from . import __version__
-from .commands import bench, demo
+from .commands import bench, check, compare, coverage, demo, quantize
 
 __all__ = ["main"]
 
-COMMANDS = (bench, demo)
+COMMANDS = (quantize, check, coverage, compare, bench, demo)
 FAILED = 2
 
 
@@ -28,12 +29,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         The command's status, or 2 for an error of this project, which is printed as one line.
     """
     options = _parser().parse_args(argv)
-    warnings.filterwarnings("ignore", category=UserWarning, module="paddle")  # Paddle's advice to its own developers
-    try:
-        return int(options.run(options))
-    except QuantizationError as error:
-        print(f"ptq: {' '.join(str(error).split())}", file=sys.stderr)
-        return FAILED
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="paddle")  # Paddle's advice to its own developers
+        warnings.showwarning = _one_line(warnings.showwarning)
+        try:
+            return int(options.run(options))
+        except QuantizationError as error:
+            print(f"ptq: {' '.join(str(error).split())}", file=sys.stderr)
+            return FAILED
+
+
+def _one_line(show: Callable[..., None]) -> Callable[..., None]:
+    """Shows warnings of this project as one line, without the line of code that gave them; others as before."""
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, QuantizationWarning):
+            print(f"ptq: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            show(message, category, *place, **more)
+
+    return shown
 
 
 def _parser() -> argparse.ArgumentParser:

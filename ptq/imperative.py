@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -153,6 +153,7 @@ class ImperativePTQ:
         float_baseline: bool = False,
         verbose: bool = True,
         on_mismatch: str = "raise",
+        metadata: Mapping[str, str | Sequence[str]] | None = None,
         **config: Any,
     ) -> nn.Layer:
         """Converts the model if it is not converted yet, saves it, checks what was saved in a fresh process, and prints a report.
@@ -170,6 +171,8 @@ class ImperativePTQ:
             verbose: print the report.
             on_mismatch: ``"raise"``, or ``"keep"``: a format whose check failed is kept all the same, with a warning, and the report and
                 the manifest say so.
+            metadata: texts by name, or lists of texts, which become lines, to keep in the ONNX file, such as a recognition model's
+                ``character`` list.
             **config: options of `paddle.jit.save`, such as ``output_spec``: positions of the outputs to keep, or the tensors.
 
         Returns:
@@ -191,8 +194,8 @@ class ImperativePTQ:
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
         specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
         if float_baseline:
-            save_artifact(as_float(model), baseline_path(path), specs, formats, on_mismatch=on_mismatch, **config)
-        report = save_artifact(model, path, specs, formats, coverage(model), on_mismatch, **config)
+            save_artifact(as_float(model), baseline_path(path), specs, formats, on_mismatch=on_mismatch, metadata=metadata, **config)
+        report = save_artifact(model, path, specs, formats, coverage(model), on_mismatch, metadata, **config)
         if verbose:
             print("\n".join(report.lines()))
         state = state_of(model)

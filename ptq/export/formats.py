@@ -20,6 +20,7 @@ from .report import RuntimeReport
 __all__ = ["ALL_SUFFIXES", "FORMATS", "JIT", "Format", "formats_named"]
 
 Names = Mapping[str, str]
+Texts = Mapping[str, str]
 Arrays = Sequence[np.ndarray]
 
 
@@ -27,12 +28,12 @@ Arrays = Sequence[np.ndarray]
 class Format:
     """One format besides the portable one, from whose files at the same prefix it is made.
 
-    ``write``: takes the prefix and the names of stored tensors; ``check``: takes the prefix, inputs, expected outputs,
+    ``write``: takes the prefix, the names of stored tensors and metadata; ``check``: takes the prefix, inputs, expected outputs,
     the names, and what becomes of a mismatch.
     """
 
     suffixes: tuple[str, ...]
-    write: Callable[[str, Names], None]
+    write: Callable[[str, Names, Texts], None]
     check: Callable[[str, Arrays, Arrays, Names, str], Sequence[RuntimeReport]]
 
 
@@ -40,15 +41,15 @@ def _simulated(prefix: str) -> Path:
     return Path(f"{prefix}.simulated{ONNX_SUFFIX}")
 
 
-def _write_onnx(prefix: str, names: Names) -> None:
-    write_onnx(prefix, Path(prefix + ONNX_SUFFIX), _simulated(prefix), names)
+def _write_onnx(prefix: str, names: Names, metadata: Texts) -> None:
+    write_onnx(prefix, Path(prefix + ONNX_SUFFIX), _simulated(prefix), names, metadata)
 
 
 def _check_onnx(prefix: str, inputs: Arrays, expected: Arrays, _names: Names, on_mismatch: str) -> Sequence[RuntimeReport]:
     return check_onnx(Path(prefix + ONNX_SUFFIX), inputs, expected, _simulated(prefix), on_mismatch=on_mismatch)
 
 
-def _write_inference(prefix: str, names: Names) -> None:
+def _write_inference(prefix: str, names: Names, _metadata: Texts) -> None:
     write_inference(prefix, prefix, names)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,12 @@ from .check import check_artifact
 from .formats import ALL_SUFFIXES, JIT, Format, formats_named
 from .jit.program import SUFFIXES, write_jit
 from .manifest import MANIFEST_SUFFIX, read_manifest, write_manifest
+from .metadata import Metadata, checked_metadata
 from .mismatch import RAISE, checked_choice, settle
 from .onnx.write import parameter_names
 from .report import RuntimeReport
 
-__all__ = ["SaveReport", "save_artifact"]
+__all__ = ["LEDGER_SUFFIX", "SaveReport", "save_artifact"]
 
 # Two words between the dots: `paddle.jit.load` takes files with one for the program of a method.
 LEDGER_SUFFIX = ".ptq.coverage.json"
@@ -69,6 +70,7 @@ def save_artifact(
     formats: Sequence[str] = (JIT,),
     ledger: Ledger | None = None,
     on_mismatch: str = RAISE,
+    metadata: Metadata | None = None,
     **config: Any,
 ) -> SaveReport:
     """Writes the files of the formats, the coverage ledger where there is one, and the manifest ``path.ptq.json``.
@@ -77,6 +79,7 @@ def save_artifact(
     """
     chosen = formats_named(formats)
     checked_choice(on_mismatch)
+    texts = checked_metadata(metadata, chosen)
     folder, name = _checked_path(path)
     spec, arguments = call_of(model, input_spec)
     with eval_mode(model), paddle.no_grad():
@@ -88,7 +91,7 @@ def save_artifact(
             with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
                 prefix = os.path.join(temporary, name)
                 write_jit(model, prefix, spec, **config)
-                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected, on_mismatch)
+                report = _write_and_check(model, path, prefix, chosen, tensors_of(arguments), expected, on_mismatch, texts)
                 report = replace(report, ledger=ledger, note=sample_note(model))
                 if ledger is not None:
                     ledger.to_json(prefix + LEDGER_SUFFIX)
@@ -109,6 +112,7 @@ def _write_and_check(
     inputs: list[paddle.Tensor],
     expected: list[paddle.Tensor],
     on_mismatch: str,
+    metadata: Mapping[str, str],
 ) -> SaveReport:
     """Makes every format from the portable files at ``prefix``, each checked against the model's answers."""
     mismatch, difference = "", float("inf")
@@ -123,7 +127,7 @@ def _write_and_check(
     for _, made in progress(formats.items(), description=f"saving {os.path.basename(path)}"):
         suffixes += SUFFIXES if made is None else made.suffixes
         if made is not None:
-            made.write(prefix, names)
+            made.write(prefix, names, metadata)
             runtimes += made.check(prefix, arrays, answers, names, on_mismatch)
     sizes = {suffix: os.path.getsize(prefix + suffix) for suffix in suffixes}
     return SaveReport(path, sizes, difference, tuple(runtimes), mismatch=mismatch)

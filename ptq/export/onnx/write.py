@@ -23,7 +23,13 @@ def parameter_names(model: nn.Layer) -> dict[str, str]:
     return {tensor.name: path for path, tensor in model.state_dict().items()}
 
 
-def write_onnx(prefix: str | os.PathLike[str], target: Path, simulated: Path, names: Mapping[str, str] | None = None) -> None:
+def write_onnx(
+    prefix: str | os.PathLike[str],
+    target: Path,
+    simulated: Path,
+    names: Mapping[str, str] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Writes ``target``, an int8 ONNX model, from the program ``prefix.json`` and its parameters ``prefix.pdiparams``.
 
     Args:
@@ -31,6 +37,7 @@ def write_onnx(prefix: str | os.PathLike[str], target: Path, simulated: Path, na
         target: the file to write.
         simulated: where to leave the model as it was converted, quantization in plain float operations; `check_onnx` compares with it.
         names: see `parameter_names`; layers and grids in the file are called after the Paddle layers then.
+        metadata: texts to keep in the file, in its ``metadata_props``.
 
     Raises:
         ExportError: ONNX, or the converter, lacks an operation of the model.
@@ -39,6 +46,7 @@ def write_onnx(prefix: str | os.PathLike[str], target: Path, simulated: Path, na
     onnx = import_extra("onnx", "onnx")
     convert(prefix, simulated)
     model = rewrite(onnx.load(str(simulated)), names or {})
+    onnx.helper.set_model_props(model, {**{item.key: item.value for item in model.metadata_props}, **(metadata or {})})
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

@@ -1,0 +1,110 @@
+"""From what the data yields to the arguments of the model, counted on the way."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError
+
+from ..calibration.batches import required_inputs
+from ..programs import Program
+
+__all__ = ["Inputs", "Peeked"]
+
+
+class Inputs:
+    """Called with a batch, it returns the model's arguments; ``samples`` and ``batches`` count what went through.
+
+    Args:
+        model: the float model.
+        input_fn: the user's own, applied first; what it returns is passed whole.
+
+    Attributes:
+        program_spec: what a saved program takes; ``None`` for any other model.
+    """
+
+    def __init__(self, model: nn.Layer, input_fn: Callable[[Any], Any] | None = None) -> None:
+        if input_fn is not None and not callable(input_fn):
+            raise ConfigError(f"input_fn must be a function of one batch, got {input_fn!r}")
+        self.program_spec: Sequence[Any] | None = model.input_spec if isinstance(model, Program) else None
+        self._names = [] if self.program_spec is None else [spec.name for spec in self.program_spec]
+        self._inputs = required_inputs(model) if self.program_spec is None else len(self.program_spec)
+        self._input_fn = input_fn
+        self.samples = self.batches = 0
+
+    def __call__(self, batch: Any) -> Any:
+        """The arguments that `calibrate` passes to the model.
+
+        Raises:
+            CalibrationError: a dict lacks an input of the program.
+        """
+        call = self._arguments(batch)
+        self.samples += _samples(call)
+        self.batches += 1
+        return call
+
+    def example(self, batch: Any) -> Any:
+        """The same, not counted."""
+        return self._arguments(batch)
+
+    def _arguments(self, batch: Any) -> Any:
+        if self._input_fn is not None:
+            batch = self._input_fn(batch)
+        elif isinstance(batch, (tuple, list)):
+            batch = tuple(batch[: self._inputs])
+        if self._names and isinstance(batch, Mapping):
+            return self._by_name(batch)
+        return batch
+
+    def _by_name(self, batch: Mapping[str, Any]) -> tuple[Any, ...]:
+        missing = [name for name in self._names if name not in batch]
+        if missing:
+            raise CalibrationError(
+                f"batch {self.batches} has {', '.join(map(str, batch)) or 'nothing'}, but the program takes {', '.join(self._names)}: "
+                f"{', '.join(missing)} missing"
+            )
+        return tuple(batch[name] for name in self._names)
+
+
+class Peeked:
+    """An iterable of batches whose ``first`` is known before it is looped over, once."""
+
+    def __init__(self, data: Any) -> None:
+        """Takes the first batch.
+
+        Raises:
+            ConfigError: the data is no iterable of batches.
+            NoCalibrationDataError: it yields nothing.
+        """
+        if isinstance(data, (paddle.Tensor, np.ndarray, str, bytes, Mapping)) or not (
+            hasattr(data, "__iter__") or hasattr(data, "__getitem__")
+        ):
+            raise ConfigError(f"data must be an iterable of batches, got {type(data).__name__}; put a single batch into a list")
+        if isinstance(data, paddle.io.Dataset) and not isinstance(data, paddle.io.IterableDataset):
+            raise ConfigError(
+                "data is a Dataset, whose samples have no batch dimension; pass paddle.io.DataLoader(dataset, batch_size=...)"
+            )
+        self._data, self._rest = data, iter(data)
+        try:
+            self.first = next(self._rest)
+        except StopIteration:
+            raise NoCalibrationDataError("the data yields no batch; check the data set and its batch size (drop_last)") from None
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.chain([self.first], self._rest)
+
+    def __len__(self) -> int:
+        length = len(self._data)  # a TypeError says that it has none
+        return int(length)
+
+
+def _samples(call: Any) -> int:
+    tensors: Iterable[Any] = [item for item in paddle.utils.flatten(call) if isinstance(item, (paddle.Tensor, np.ndarray))]
+    first = next(iter(tensors), None)
+    return int(first.shape[0]) if first is not None and len(first.shape) else 1
