@@ -84,10 +84,10 @@ def _rounded(x: paddle.Tensor) -> paddle.Tensor:
 
 
 def worst_layers(found: Mapping[str, Cost], share: float) -> list[str]:
-    """The costliest layers, one after the other, as long as all of them have at most this share of the multiply-accumulates."""
+    """Layers to leave float: those of most noise for their multiply-accumulates first, all of them within this share of the model's."""
     left = share * sum(cost.macs for cost in found.values())
     chosen = []
-    for name, cost in sorted(found.items(), key=lambda item: -item[1].noise):
+    for name, cost in sorted(found.items(), key=lambda item: -item[1].noise / item[1].macs):
         if cost.macs <= left:
             left -= cost.macs
             chosen.append(name)
