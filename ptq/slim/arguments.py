@@ -72,7 +72,7 @@ def weight_quantizer(kind: Any, bits: Any) -> BaseQuantizer:
 
 def _made(name: str, rule: type[BaseQuantizer], bits: Any, **settings: Any) -> BaseQuantizer:
     try:
-        return rule(bits, **settings)  # type: ignore[call-arg]
+        return rule(bits, **settings)
     except ConfigError as error:
         raise ConfigError(f"quant_post_static: {', '.join([name, *settings])}: {error}") from error
 
