@@ -42,6 +42,7 @@ def predict(model: Path, inputs: list[np.ndarray]) -> list[np.ndarray]:
     config.disable_mkldnn()
     config.switch_ir_optim(False)
     config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(1)  # threads that wait for each other take minutes on a busy machine
     predictor = inference.create_predictor(config)
     for name, array in zip(predictor.get_input_names(), inputs, strict=True):
         handle = predictor.get_input_handle(name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from paddle import nn
-from paddle.nn.layer.rnn import RNNBase
 
 from ..layers import QuantizedLayer
 from ..registry import PTQRegistry
 from ..util.messages import warn
+from ..util.paddle_private import RNNBase
 
 __all__ = ["drop_float_uses", "tie_weights", "warn_of_float_uses"]
 

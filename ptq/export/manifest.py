@@ -17,6 +17,8 @@ import paddle
 
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
 
+from ..util.paddle_private import IrGuard, write_program
+
 __all__ = ["MANIFEST_SUFFIX", "read_manifest", "sha256", "verify_files", "write_manifest"]
 
 MANIFEST_SUFFIX = ".ptq.json"
@@ -40,8 +42,8 @@ def write_manifest(path: Path, files: Mapping[str, Path], facts: Mapping[str, An
         files: the artifact's files by the suffix that each will have after the common prefix.
         facts: what else to record, JSON values.
     """
-    with paddle.pir_utils.IrGuard():
-        paddle.base.core.serialize_pir_program(paddle.static.Program(), str(path), True, True, False)
+    with IrGuard():
+        write_program(paddle.static.Program(), str(path), readable=True)
     program = json.loads(path.read_text(encoding="utf-8"))
     entries = {suffix: {"sha256": sha256(file), "bytes": file.stat().st_size} for suffix, file in files.items()}
     path.write_text(

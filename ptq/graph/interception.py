@@ -17,17 +17,18 @@ from numbers import Number
 from typing import Any, Protocol
 
 import paddle
-from paddle import _C_ops, nn
+from paddle import nn
 
 from ..registry import PTQRegistry
 from ..util.modes import untraced
+from ..util.paddle_private import C_OPS, Value
 from .bindings import Modules, bindings_of_model
 from .operators import OPERATORS, names_of
 
 __all__ = ["OPERATIONS", "Watcher", "intercept"]
 
 OPERATIONS = names_of(lambda operator: operator.is_seen)
-# Operators of a tensor or traced value; in eager mode they never pass through `_C_ops`.
+# Operators of a tensor or traced value; in eager mode they never pass through `C_OPS`.
 SYMBOLS = {symbol: name for name, operator in OPERATORS.items() for symbol in operator.symbols}
 
 _running = threading.local()
@@ -126,7 +127,7 @@ def _numbered(name: str, call: int) -> str:
 
 
 def _is_floating(value: Any) -> bool:
-    return isinstance(value, (paddle.Tensor, paddle.pir.Value)) and value.dtype in (
+    return isinstance(value, (paddle.Tensor, Value)) and value.dtype in (
         *(paddle.float32, paddle.float16, paddle.bfloat16, paddle.float64),
     )
 
@@ -172,7 +173,7 @@ def _take_back() -> None:
 @functools.cache
 def _operations() -> Mapping[int, str]:
     """The functions that compute an operation, by their ids, with the operation's name."""
-    functions = {id(vars(_C_ops)[operation]): operation for operation in OPERATIONS if operation in vars(_C_ops)}
+    functions = {id(vars(C_OPS)[operation]): operation for operation in OPERATIONS if operation in vars(C_OPS)}
     return {**functions, id(paddle.where): "where"}  # while tracing, it is made of additions that eager mode does without
 
 
@@ -186,7 +187,7 @@ def _modules() -> Modules:
 def _entry_points() -> tuple[tuple[Any, str, Callable[..., Any]], ...]:
     """Where Paddle's own classes look operations up: owner, attribute, and what wraps the original found there."""
     found: dict[tuple[int, str], tuple[Any, str, Callable[..., Any]]] = {}
-    for owner in (paddle.Tensor, paddle.pir.Value):
+    for owner in (paddle.Tensor, Value):
         for name, value in list(vars(owner).items()):
             if id(value) in _operations():
                 found[id(owner), name] = (owner, name, functools.partial(_operation, _operations()[id(value)]))

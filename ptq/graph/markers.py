@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from paddle import nn
 from paddle.nn.quant import QuantStub
-from paddle.nn.quant.quant_layers import MAOutputScaleLayer, MovingAverageAbsMaxScale
 
+from ..util.paddle_private import MAOutputScaleLayer, MovingAverageAbsMaxScale
 from ..util.structural_copy import structural_copy
 
 __all__ = ["drop_markers", "without_markers"]

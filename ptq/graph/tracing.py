@@ -20,6 +20,7 @@ from ..registry import PTQRegistry
 from ..util.messages import last_line
 from ..util.modes import eval_mode, untraced
 from ..util.nests import leaves, map_nest
+from ..util.paddle_private import Value
 from ..util.tracer import TRACER
 from .dataflow import CallSite, Graph, Op
 from .interception import intercept
@@ -155,7 +156,7 @@ def _last_value() -> str | None:
 
 
 def _values(nest: Any) -> list[Any]:
-    return [item for item in leaves(nest) if isinstance(item, paddle.pir.Value)]
+    return [item for item in leaves(nest) if isinstance(item, Value)]
 
 
 def _build(program: Any, recorder: _Recorder, inputs: list[Any]) -> Graph:

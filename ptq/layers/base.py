@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import nn
-from paddle.base.framework import convert_np_dtype_to_dtype_
 
 from quantizers import QParams
 from quantizers.errors import ModelError
 
 from ..registry import PTQRegistry
+from ..util.paddle_private import paddle_dtype
 from .integer_weight import IntegerWeight
 from .subclass import handwritten, new_twin
 
@@ -154,7 +154,7 @@ class QuantizedLayer(GridInput):
         if name in self.read_from_integers:
             raise ModelError(f"{self.full_name()} is quantized and its weight is fixed; change the float model, then quantize that")
         if name == "_dtype" and value is not None and "_weight_dtype" in vars(self):  # what Layer.to and Layer.astype set last
-            self._weight_dtype = convert_np_dtype_to_dtype_(value)
+            self._weight_dtype = paddle_dtype(value)
         super().__setattr__(name, value)
 
     def extra_repr(self) -> str:

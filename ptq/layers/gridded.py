@@ -17,6 +17,7 @@ from ..registry import PTQRegistry, input_argument
 from ..sites import CALL_INPUT, INPUT, ROOT
 from ..util.modes import untraced
 from ..util.nests import map_nest
+from ..util.paddle_private import Value
 from .activation_grid import ActivationGrid
 
 __all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
@@ -147,7 +148,7 @@ def on_input_grids(base: Any, grids: ActivationGrids, args: Any, kwargs: Any) ->
 
     def apply(value: Any) -> Any:
         nonlocal number
-        if isinstance(value, (paddle.Tensor, paddle.pir.Value)):
+        if isinstance(value, (paddle.Tensor, Value)):
             number += 1
             return grids.on_grid(f"{INPUT}{number}", value)
         return value

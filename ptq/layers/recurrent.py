@@ -10,10 +10,10 @@ from typing import Any
 
 import paddle
 from paddle import nn
-from paddle.nn.layer.rnn import RNNBase
 
 from quantizers import QParams
 
+from ..util.paddle_private import RNNBase
 from .base import QuantizedLayer, dequantized
 from .integer_weight import IntegerWeight
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import paddle
 from paddle import nn
-from paddle.nn.utils.spectral_norm_hook import SpectralNorm
-from paddle.nn.utils.weight_norm_hook import WeightNorm
+
+from ..util.paddle_private import SpectralNorm, WeightNorm
 
 __all__ = ["freeze_weights"]
 

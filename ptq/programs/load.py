@@ -64,13 +64,15 @@ def load_program(
         AlreadyQuantizedError: the program carries PaddleSlim's operators.
     """
     files = find_files(path, params_path, model_filename, params_filename)
-    program = open_program(files.model)
+    program, declared = open_program(files.model)
     with _dynamic():
         recorded, nesting = record(program)
         _refuse_unknown(files.model, recorded, nesting)
         if len(recorded.inputs) > MOST_INPUTS:
             raise ProgramError(f"{files.model} takes {len(recorded.inputs)} inputs, and at most {MOST_INPUTS} can be saved again")
-        arrays = read_parameters(files, recorded.parameters)
+        known = {parameter.name for parameter in recorded.parameters}
+        unread = [parameter for parameter in declared if parameter.name not in known]
+        arrays = read_parameters(files, [*recorded.parameters, *unread])
         for parameter in recorded.parameters:
             data = (
                 _tensor(arrays[parameter.name])

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import paddle
-from paddle.base import core
 
 from quantizers.errors import AlreadyQuantizedError, ProgramError, UnsupportedOperatorError
+
+from ..util.paddle_private import core, pir
+from .parameter_file import DTYPES
+from .records import Parameter
 
 __all__ = ["open_program", "refuse_quantized"]
 
@@ -19,8 +22,11 @@ QUANTIZING = ("fake_quantize", "fake_dequantize", "fake_channel_wise", "fake_qua
 UNKNOWN = re.compile(r"Op (\S+) should have corresponding OpInfo")
 
 
-def open_program(path: Path) -> Any:
-    """The program in a file, a `paddle.pir.Program`; legacy programs are translated.  No mode, flag or scope of Paddle is changed.
+def open_program(path: Path) -> tuple[Any, list[Parameter]]:
+    """The program in a file, a `paddle.pir.Program`, and what a legacy program declares as its parameters.
+
+    Legacy programs are translated; parameters that no operation reads get lost in that, and are in the file of parameters all the same.
+    No mode, flag or scope of Paddle is changed.
 
     Raises:
         ProgramError: the file is unreadable, cut, encrypted, or no program.
@@ -33,7 +39,7 @@ def open_program(path: Path) -> Any:
         raise ProgramError(f"{path} cannot be read: {error.strerror or error}") from error
     if not data:
         raise ProgramError(f"{path} is empty")
-    return _open_json(path, data) if data.lstrip()[:1] == b"{" else _open_legacy(path, data)
+    return (_open_json(path, data), []) if data.lstrip()[:1] == b"{" else _open_legacy(path, data)
 
 
 def _open_json(path: Path, data: bytes) -> Any:
@@ -49,7 +55,7 @@ def _open_json(path: Path, data: bytes) -> Any:
         raise ProgramError(f"{path} is JSON, but no program that Paddle saved: it has no base_code") from error
     if header != "pir":
         raise ProgramError(f"{path} is JSON, but no program that Paddle saved: its base_code says {header!r}, not 'pir'")
-    program = paddle.pir.Program()
+    program = pir.Program()
     try:
         core.deserialize_pir_program(str(path), program)
     except (ValueError, RuntimeError, SystemError, TypeError, IndexError, KeyError) as error:
@@ -57,7 +63,7 @@ def _open_json(path: Path, data: bytes) -> Any:
     return program
 
 
-def _open_legacy(path: Path, data: bytes) -> Any:
+def _open_legacy(path: Path, data: bytes) -> tuple[Any, list[Parameter]]:
     try:
         description = core.ProgramDesc(data)
     except (ValueError, RuntimeError, SystemError) as error:
@@ -69,7 +75,7 @@ def _open_legacy(path: Path, data: bytes) -> Any:
     counts = Counter(block.op(number).type() for block in blocks for number in range(block.op_size()))
     refuse_quantized(path, counts)
     try:
-        return paddle.pir.translate_to_pir(description)
+        return pir.translate_to_pir(description), _declared(blocks[0])
     except (ValueError, RuntimeError, SystemError, TypeError, IndexError, KeyError) as error:
         unknown = UNKNOWN.search(str(error))
         if unknown:
@@ -80,6 +86,15 @@ def _open_legacy(path: Path, data: bytes) -> Any:
                 f"({counts[name]} times, first at operation {number})"
             ) from error
         raise ProgramError(f"Paddle cannot translate the program {path}: {_first_line(error)}") from error
+
+
+def _declared(block: Any) -> list[Parameter]:
+    kind = core.VarDesc.VarType.DENSE_TENSOR
+    variables = [variable for variable in block.all_vars() if variable.persistable() and variable.type() == kind]
+    return [
+        Parameter(-1, variable.name(), tuple(variable.shape()), DTYPES.get(int(variable.dtype()), "unknown"), True, False)
+        for variable in variables
+    ]
 
 
 def refuse_quantized(path: Path, counts: Counter[str]) -> None:

@@ -21,9 +21,9 @@ from quantizers.errors import ProgramError
 from .files import ProgramFiles
 from .records import Parameter
 
-__all__ = ["read_parameters"]
+__all__ = ["DTYPES", "read_parameters"]
 
-# Numbers of data types in the description; a bfloat16 is read as the 16 bits that it is.
+# Numbers of data types in the description, and of variables in legacy programs; a bfloat16 is read as the 16 bits that it is.
 DTYPES = {
     0: "bool",
     1: "int16",

@@ -6,12 +6,12 @@ from typing import Any
 
 import paddle
 from paddle import nn
-from paddle.base.framework import EagerParamBase
 from paddle.static import InputSpec
 
 from quantizers.errors import ProgramError
 
 from ..util.modes import untraced
+from ..util.paddle_private import EagerParamBase
 from .plan import Plan
 from .records import Constant, Port
 

@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 import paddle
-from paddle.base import core
 
 from quantizers.errors import ProgramError
 
+from ..util.paddle_private import core
 from .records import Constant, Dtype, Operand, Operation, Parameter, Port, Recorded
 
 __all__ = ["record"]

@@ -93,7 +93,10 @@ class Port:
 
 @dataclass
 class Parameter:
-    """What the program says of a parameter: its value's number, its name, sizes, data type, and whether the file of parameters has it."""
+    """What the program says of a parameter: its value's number (-1 where nothing reads it), its name, sizes and data type.
+
+    ``saved``: the file of parameters has it; ``trainable``: training changes it.
+    """
 
     value: int
     name: str

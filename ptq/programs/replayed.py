@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import paddle
-from paddle import _C_ops
+
+from ..util.paddle_private import C_OPS
 
 __all__: list[str] = []
 
-NATIVE: Any = _C_ops  # the module itself: whoever watches a forward replaces what is in it
+NATIVE: Any = C_OPS  # the module itself: whoever watches a forward replaces what is in it
 
 
 def as_tensor(numbers: Any) -> Any:

@@ -13,14 +13,14 @@ from typing import Any
 
 import paddle
 import paddle.nn.functional as F  # noqa: N812 - Paddle's own name for it
-from paddle import _C_ops
 
+from ..util.paddle_private import C_OPS
 from . import replayed
 from .records import Dtype
 
 __all__ = ["Call", "Hole", "Step"]
 
-MODULES: dict[str, ModuleType] = {"paddle": paddle, "F": F, "native": _C_ops, "replayed": replayed}
+MODULES: dict[str, ModuleType] = {"paddle": paddle, "F": F, "native": C_OPS, "replayed": replayed}
 
 
 @dataclass(frozen=True)

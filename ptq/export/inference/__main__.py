@@ -19,6 +19,7 @@ import paddle
 from quantizers.errors import ExportError
 
 from ...util.npz import load_arrays, save_arrays
+from ...util.paddle_private import OldIrGuard
 from .cut import cut, describe, grids_of
 from .grids import find_grids
 from .halved import halve_weights
@@ -75,7 +76,7 @@ def _write(program: Program, target: str, executor: Any) -> None:
     if not any(name in program.arrays for op in program.ops for name in op.reads()):
         raise ExportError("the program has no parameters, so there is nothing to compute in int8")
     scope = paddle.static.Scope()
-    with paddle.pir_utils.OldIrGuard(), paddle.static.scope_guard(scope):
+    with OldIrGuard(), paddle.static.scope_guard(scope):
         writer = Writer(program, scope)
         translate(writer)
         paddle.static.save_inference_model(target, writer.feeds(), writer.fetches(), executor, program=writer.program)

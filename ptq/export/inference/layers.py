@@ -8,6 +8,8 @@ from typing import Any
 
 import paddle
 
+from ...util.paddle_private import OldIrGuard
+
 __all__ = ["Layer", "read_layers"]
 
 CONVOLUTIONS = {"conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose"}
@@ -30,7 +32,7 @@ class Layer:
 
 def read_layers(pdmodel: Path) -> list[Layer]:
     """The compute operations of a program, in order; in a process of its own, as the legacy mode is global."""
-    with paddle.pir_utils.OldIrGuard():
+    with OldIrGuard():
         block = paddle.static.Program.parse_from_string(pdmodel.read_bytes()).global_block()
         producers = {name: op for op in block.ops for name in op.output_arg_names}
         return [_layer(block, producers, op) for op in block.ops if op.type in CONVOLUTIONS | PRODUCTS]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import paddle
 
 from quantizers.errors import ExportError
 
+from ...util.paddle_private import legacy_type
 from .grids import GRID, WEIGHT
 from .merged import ROUNDING
 from .program import Op, Operand, dtype_name
@@ -140,8 +140,8 @@ def _strided_slice(writer: Writer, op: Op) -> None:
 
 def _cast(writer: Writer, op: Op) -> None:
     attrs = {
-        "in_dtype": _variable_type(writer.source.tensors[str(op.inputs[0])].dtype),
-        "out_dtype": _variable_type(dtype_name(op.attrs["dtype"])),
+        "in_dtype": legacy_type(writer.source.tensors[str(op.inputs[0])].dtype),
+        "out_dtype": legacy_type(dtype_name(op.attrs["dtype"])),
     }
     writer.append("cast", {"X": op.inputs[0]}, {"Out": op.outputs}, attrs)
 
@@ -157,7 +157,7 @@ def _dropout(writer: Writer, op: Op) -> None:
 def _shape64(writer: Writer, op: Op) -> None:
     narrow = writer.temporary(op.outputs[0], f"{op.outputs[0]}.int32", "int32")
     writer.append("shape", {"Input": op.inputs[0]}, {"Out": [narrow]}, {})
-    attrs = {"in_dtype": _variable_type("int32"), "out_dtype": _variable_type("int64")}
+    attrs = {"in_dtype": legacy_type("int32"), "out_dtype": legacy_type("int64")}
     writer.append("cast", {"X": narrow}, {"Out": op.outputs}, attrs)
 
 
@@ -167,13 +167,13 @@ def _argmax(writer: Writer, op: Op) -> None:
         "axis": axis,
         "keepdims": op.attrs["keepdims"],
         "flatten": op.attrs["flatten"],
-        "dtype": _variable_type(dtype_name(op.attrs["dtype"])),
+        "dtype": legacy_type(dtype_name(op.attrs["dtype"])),
     }
     writer.append("arg_max", {"X": op.inputs[0]}, {"Out": op.outputs}, attrs)
 
 
 def _full_like(writer: Writer, op: Op) -> None:
-    attrs = {"value": float(writer.constants(op, op.inputs[1])[0]), "dtype": _variable_type(writer.source.tensors[op.outputs[0]].dtype)}
+    attrs = {"value": float(writer.constants(op, op.inputs[1])[0]), "dtype": legacy_type(writer.source.tensors[op.outputs[0]].dtype)}
     writer.append("fill_any_like", {"X": op.inputs[0]}, {"Out": op.outputs}, attrs)
 
 
@@ -197,12 +197,6 @@ def _interpolate(writer: Writer, op: Op) -> None:
     if op.inputs[1] is not None:
         attrs.update(zip(("out_h", "out_w"), writer.constants(op, op.inputs[1]), strict=True))
     writer.append(f"{op.kind}_v2", {"X": op.inputs[0]}, {"Out": op.outputs}, attrs)
-
-
-def _variable_type(dtype: str) -> int:
-    return (
-        int(paddle.base.framework.convert_np_dtype_to_dtype_(dtype)) if dtype != "bfloat16" else int(paddle.base.core.VarDesc.VarType.BF16)
-    )
 
 
 SPECIAL: dict[str, Callable[[Writer, Op], None]] = {

@@ -9,13 +9,14 @@ import paddle
 
 from quantizers.errors import ExportError
 
+from ...util.paddle_private import needed_outputs
 from .program import Op, Operand, Program, Tensor
 
 __all__ = ["Writer"]
 
 
 class Writer:
-    """Builds one legacy program; use it inside `paddle.pir_utils.OldIrGuard`, in a process of its own."""
+    """Builds one legacy program; use it inside `OldIrGuard`, in a process of its own."""
 
     def __init__(self, program: Program, scope: Any) -> None:
         self.source = program
@@ -33,9 +34,9 @@ class Writer:
         """Appends one legacy operation; an absent operand is left out."""
         given = {slot: self.variables(operand) for slot, operand in inputs.items() if operand is not None}
         made = {slot: [self._result(name) for name in names] for slot, names in outputs.items()}
-        for slot in paddle.base.framework.OpProtoHolder.instance().get_op_proto(kind).outputs:
-            if slot.name not in made and not slot.dispensable:
-                made[slot.name] = [self._block.create_var(dtype="float32")]
+        for slot in needed_outputs(kind):
+            if slot not in made:
+                made[slot] = [self._block.create_var(dtype="float32")]
         self._block.append_op(type=kind, inputs=given, outputs=made, attrs=attrs)
 
     def feeds(self) -> list[Any]:

@@ -31,7 +31,8 @@ def fold_constants(recorded: Recorded) -> None:
 
 def _is_known(operation: Operation, recorded: Recorded) -> bool:
     return (
-        operation.name not in KEPT
+        operation.name in OPERATORS
+        and operation.name not in KEPT
         and all(value in recorded.constants for value in operation.reads())
         and all(output in recorded.shapes for output in operation.outputs if output is not None)
     )

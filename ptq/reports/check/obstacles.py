@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import paddle
 from paddle import nn
-from paddle.jit.dy2static.program_translator import StaticFunction
 
 from ...calibration.hooks import is_calibrating
 from ...calibration.state import state_of
 from ...registry import PTQRegistry
+from ...util.paddle_private import StaticFunction
 from .report import Finding
 
 __all__ = ["obstacles", "static_mode"]

@@ -6,12 +6,11 @@ import functools
 from collections.abc import Collection, Iterator
 
 from paddle import nn
-from paddle.nn.utils.spectral_norm_hook import SpectralNorm
-from paddle.nn.utils.weight_norm_hook import WeightNorm
 
 from ...passes.fold_batch_norm import BATCH_NORMS
 from ...registry import PTQRegistry
 from ...util.nests import tensors_in
+from ...util.paddle_private import SpectralNorm, WeightNorm
 from .report import Finding
 
 __all__ = ["structure"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from paddle import nn
-from paddle.nn.layer.rnn import RNNBase
 
 from ...calibration.hooks import is_calibrating
 from ...calibration.state import LayerState, has_data, state_of
 from ...layers.gridded import GRIDS, grids_of
 from ...registry import PTQRegistry
 from ...sites import CALL_INPUT
+from ...util.paddle_private import RNNBase
 
 __all__ = ["Facts"]
 

@@ -406,7 +406,7 @@ def test_an_empty_batch_is_not_noted() -> None:
     with pytest.raises(CalibrationError, match=r"batch 0 .*is empty"):
         model(paddle.to_tensor(samples()[:0]))
     calibrate(model, [samples()], progress=False)
-    assert model._ptq_observation.batches == 1
+    assert state_of(model).seen.batches == 1
     assert Calibration.of(model) == calibrate(prepared(fuse=True), [samples()], progress=False)
 
 
@@ -490,7 +490,7 @@ def test_an_interruption_within_a_batch_leaves_the_last_write(tmp_path: Path, mo
     model = prepared()
 
     def interrupt_late(*_: Any) -> None:
-        if model._ptq_observation.batches == 9:  # the layers in front have sampled the batch by now
+        if state_of(model).seen.batches == 9:  # the layers in front have sampled the batch by now
             raise KeyboardInterrupt
 
     model.fc.register_forward_pre_hook(interrupt_late)

@@ -15,8 +15,9 @@ from reloading import tensors
 
 import ptq
 from ptq import ImperativePTQ, PTQConfig
-from ptq.calibration.observation import free_batch, map_tensors
+from ptq.calibration.seen import free_batch
 from ptq.layers import QuantizedLayer
+from ptq.util.nests import map_tensors
 from quantizers import AbsmaxQuantizer
 
 

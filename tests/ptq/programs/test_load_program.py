@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from paddle.base import core
 from paddle.static import InputSpec
 from program_nets import LCNet, Mixed, Tied, answers, one_file_each, picture, save
 
@@ -65,6 +66,23 @@ def test_legacy_folders(legacy: Path, tmp_path: Path) -> None:
         shutil.copy(f"{legacy}.pdiparams", folder / parameters)
         names = {"model_filename": model, "params_filename": parameters} if model == "custom" else {}
         np.testing.assert_array_equal(answers(ptq.load_program(folder, **names), X)[0], expected)
+
+
+def test_a_legacy_parameter_that_nothing_reads(legacy: Path, tmp_path: Path) -> None:
+    """It is in the file of parameters among the others; Paddle's translation forgets it."""
+    expected = answers(ptq.load_program(legacy), X)[0]
+    description = core.ProgramDesc(Path(f"{legacy}.pdmodel").read_bytes())
+    block = description.block(0)
+    variable = block.var(b"zzz")
+    variable.set_persistable(True)
+    variable.set_type(core.VarDesc.VarType.DENSE_TENSOR)
+    variable.set_shape([3])
+    variable.set_dtype(core.VarDesc.VarType.FP32)
+    (tmp_path / "m.pdmodel").write_bytes(description.serialize_to_string())
+    unread = paddle.ones([3])
+    core.save_func(unread.get_tensor(), "zzz", str(tmp_path / "zzz"), True, False)
+    (tmp_path / "m.pdiparams").write_bytes(Path(f"{legacy}.pdiparams").read_bytes() + (tmp_path / "zzz").read_bytes())
+    np.testing.assert_array_equal(answers(ptq.load_program(tmp_path / "m"), X)[0], expected)
 
 
 def test_one_file_for_each_parameter(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def legacy_format(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _check(name: str, program: Path, same_dtype: bool) -> None:
     case = CASES[name]
-    held = {operation.name for operation in record(open_program(program))[0].operations}
+    held = {operation.name for operation in record(open_program(program)[0])[0].operations}
     assert held & set(case.operator.split("|")), f"the program of {name} has no {case.operator}, it has {sorted(held)}"
     paddle.seed(7)
     net = Net(case)
@@ -90,7 +90,7 @@ def test_legacy_format(name: str, legacy_format: Path) -> None:
 def test_common_operators_are_known_and_tried(new_format: Path) -> None:
     known = {*OPERATORS, *LAYERS, "dropout"}
     assert not [name for name in COMMON.split() if name not in known]
-    tried = {operation.name for name in CASES for operation in record(open_program(new_format / f"{name}.json"))[0].operations}
+    tried = {operation.name for name in CASES for operation in record(open_program(new_format / f"{name}.json")[0])[0].operations}
     assert not [name for name in COMMON.split() if name not in tried]
 
 
