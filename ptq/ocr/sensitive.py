@@ -38,7 +38,9 @@ def costs(model: nn.Layer, samples: np.ndarray[Any, Any]) -> dict[str, Cost]:
         Costs by the layers' names, of those that are called.
     """
     x = paddle.to_tensor(samples)
-    layers = {name: layer for name, layer in model.named_sublayers() if PTQRegistry.is_simulated_quant_layer(layer)}
+    layers = {
+        name: layer for name, layer in model.named_sublayers() if PTQRegistry.is_simulated_quant_layer(layer) and hasattr(layer, "weight")
+    }
     macs: dict[str, float] = {}
     with paddle.no_grad():
         with _counting(layers, macs):
@@ -49,11 +51,8 @@ def costs(model: nn.Layer, samples: np.ndarray[Any, Any]) -> dict[str, Cost]:
 @contextmanager
 def _counting(layers: Mapping[str, nn.Layer], macs: dict[str, float]) -> Iterator[None]:
     def counter(name: str) -> Any:
-        def count(layer: Any, _inputs: Any, output: Any) -> None:
-            # each value of the result is a sum over all weights that make one channel of it
-            shape = list(layer.weight.shape)
-            channels = layer._out_channels if hasattr(layer, "_out_channels") else shape[-1]
-            macs[name] = macs.get(name, 0.0) + float(np.prod(output.shape)) * float(np.prod(shape)) / channels
+        def count(layer: Any, inputs: Any, output: Any) -> None:
+            macs[name] = macs.get(name, 0.0) + _macs(layer, inputs[0], output)
 
         return count
 
@@ -63,6 +62,14 @@ def _counting(layers: Mapping[str, nn.Layer], macs: dict[str, float]) -> Iterato
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _macs(layer: Any, x: Any, y: Any) -> float:
+    shape = list(layer.weight.shape)
+    if "Transpose" in type(layer).__name__:  # each value of the input meets the weights of its channel
+        return float(np.prod(x.shape)) * float(np.prod(shape[1:]))
+    axis = PTQRegistry.layer_info(layer).quant_axis  # each value of the result is a sum over the weights of its channel
+    return float(np.prod(y.shape)) * float(np.prod(shape)) / float(shape[axis or 0])
 
 
 def _noise(model: nn.Layer, layer: nn.Layer, x: paddle.Tensor, expected: paddle.Tensor) -> float:

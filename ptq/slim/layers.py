@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from paddle import nn
-from paddle.base import core
 
 from quantizers.errors import ConfigError
 
 from ..programs import Program
 from ..registry import PTQRegistry
+from ..util.paddle_private import core
 
 __all__ = ["float_layers"]
 
@@ -62,8 +62,9 @@ def _has_weights(layer: nn.Layer) -> bool:
 
 def _operators_of(layer: nn.Layer) -> frozenset[str]:
     if isinstance(layer, (nn.Conv2D, nn.Conv2DTranspose)):
-        name = "conv2d" if isinstance(layer, nn.Conv2D) else "conv2d_transpose"
-        depthwise = layer._groups == layer._in_channels > 1
+        name, inputs = ("conv2d", 1) if isinstance(layer, nn.Conv2D) else ("conv2d_transpose", 0)
+        each = 1 if inputs else layer._groups  # the weight of a plain one has the inputs of one group, of a transposed one those of all
+        depthwise = layer._groups > 1 and layer.weight.shape[inputs] == each
         return frozenset({f"depthwise_{name}"} if depthwise else {name})
     return next((names for kind, names in OPERATORS if isinstance(layer, kind)), frozenset())
 
