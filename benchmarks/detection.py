@@ -1,4 +1,4 @@
-"""PP-OCRv4 detection, quantized from its saved program with placement ``full``: speed in its runtimes, and whether it sees the same text."""
+"""PP-OCRv4 detection from its saved program, placement ``full``: speed in its runtimes, and whether it sees the same text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ptq.runtimes.cpu import this_cpu
 
 __all__ = ["agreement", "speed"]
 
-NAME, TILES = "PP-OCRv4 detection", "text detection"
+NAME, TILES = "PP-OCRv4 detection", "ppocr_det"
 SIZE, ROUNDS, SECONDS = (640, 640), 9, 20.0
 PLACEMENTS = ("compute", "full")
 
