@@ -34,4 +34,4 @@ def test_int8_reads_as_float(tmp_path: Path) -> None:
     assert found["alike"] >= 85, done.stdout
     assert found["float"] <= 40, done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} >= FILES
-    assert Image.open(tmp_path / "out" / "boxes.png").size[0] == 640
+    assert Image.open(tmp_path / "out" / "boxes.png").size[0] == 760

@@ -40,7 +40,7 @@ def test_pictures_are_the_same_each_time() -> None:
     text = "\n".join(f"Line number {number}" for number in range(LINES + 1))
     first, again, other = pictures(text, 5), pictures(text, 5), pictures(text, 6)
     assert [picture.dtype for picture in first] == [np.uint8] * 2
-    assert all(picture.shape[1:] == (640, 3) for picture in first)
+    assert all(picture.shape[1:] == (760, 3) for picture in first)
     assert first[0].shape[0] > 3 * first[1].shape[0]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first[0], other[0])
