@@ -80,7 +80,7 @@ class OcrReport:
 
 def _time_remark(exact: bool) -> str:
     if exact:
-        return "without int8 dot products in this processor: exact sums were asked for, and int8 gains little"
+        return "without int8 dot products in this processor: exact sums were asked for, which costs int8 speed"
     return "with the processor's int8 dot products"
 
 
