@@ -25,7 +25,7 @@ ROOMS = (
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
 # The same for the rooms of `quantizers`.
 NUMBER_ROOMS = ("errors", "statistics", "grids", "rules", "__init__")
-HEAVY = ("PIL", "yaml", "onnx", "onnxruntime", "matplotlib", "sklearn", "openvino", "paddle2onnx")
+HEAVY = ("yaml", "onnx", "onnxruntime", "matplotlib", "sklearn", "openvino", "paddle2onnx")
 
 
 def modules(package: str) -> dict[str, Path]:

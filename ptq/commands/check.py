@@ -10,6 +10,7 @@ from paddle.static import InputSpec
 from quantizers.errors import ConfigError
 
 from ..programs import Program, load_program
+from ..registry import PTQRegistry
 from ..reports.check import check
 from ..util.json_file import write_json
 from .data_arguments import add_input_argument, takes_with
@@ -29,6 +30,7 @@ def add_command(commands: Any) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="a saved program: the prefix or path of a .json or .pdmodel file, or its folder")
     parser.add_argument("--json", metavar="FILE", help="also write the findings to this file")
+    parser.add_argument("--layers", action="store_true", help="list the layers by name, as --float-layers of quantize takes them")
     add_input_argument(parser)
     parser.set_defaults(run=_run)
 
@@ -40,6 +42,10 @@ def _run(options: argparse.Namespace) -> int:
     takes = takes_with(options, program.input_spec)
     for item in takes:
         print(f"input {item.name}: {item.shown}")
+    if options.layers:
+        for name, layer in program.named_sublayers():
+            if PTQRegistry.is_supported_layer(layer):
+                print(f"layer {name}: {layer}")
     report = check(program, [InputSpec([-1 if size is None else size for size in item.shape], item.dtype, item.name) for item in takes])
     print(report)
     if options.json:

@@ -12,7 +12,7 @@ import numpy as np
 
 from quantizers.errors import CalibrationError, NoCalibrationDataError, ShapeError
 
-from ..util.messages import warn
+from ..util.messages import last_line, warn
 from .takes import Takes
 
 __all__ = ["ArrayBatches", "read_arrays"]
@@ -76,7 +76,8 @@ def _opened(path: Path) -> dict[str, Array]:
         with found:
             return {name: found[name] for name in found.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        reason = "it holds Python objects, which are never loaded" if "allow_pickle" in str(error) else str(error).splitlines()[0][:200]
+        objects = "allow_pickle" in str(error) or "Python objects" in str(error)
+        reason = "it holds Python objects, which are never loaded" if objects else last_line(error)[:200]
         raise CalibrationError(f"{path} cannot be read as arrays: {reason}") from error
 
 

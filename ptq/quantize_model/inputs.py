@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from paddle import nn
 
 from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError
 
-from ..calibration.batches import required_inputs
+from ..calibration.batches import call_of, check_not_empty, required_inputs
 from ..programs import Program
+from ..util.nests import leaves
 
 __all__ = ["Inputs", "Peeked"]
 
@@ -49,9 +50,16 @@ class Inputs:
         self.batches += 1
         return call
 
-    def example(self, batch: Any) -> Any:
-        """The same, not counted."""
-        return self._arguments(batch)
+    def example(self, batch: Any) -> list[Any] | dict[str, Any]:
+        """The arguments that a batch makes, not counted: by position, or by name.
+
+        Raises:
+            CalibrationError: no arguments can be made of it, or it is empty.
+        """
+        call = call_of(self._arguments(batch), None, "batch 0")
+        check_not_empty(call, "batch 0")
+        args, kwargs = call
+        return kwargs or list(args)
 
     def _arguments(self, batch: Any) -> Any:
         if self._input_fn is not None:
@@ -105,6 +113,5 @@ class Peeked:
 
 
 def _samples(call: Any) -> int:
-    tensors: Iterable[Any] = [item for item in paddle.utils.flatten(call) if isinstance(item, (paddle.Tensor, np.ndarray))]
-    first = next(iter(tensors), None)
+    first = next((item for item in leaves(call) if isinstance(item, (paddle.Tensor, np.ndarray))), None)
     return int(first.shape[0]) if first is not None and len(first.shape) else 1

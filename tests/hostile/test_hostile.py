@@ -18,6 +18,7 @@ import hostile_exports
 import hostile_files
 import hostile_models
 import hostile_paths
+import hostile_quantize
 import paddle
 import pytest
 from hostile_case import Case, Scene
@@ -35,6 +36,7 @@ TABLES = (
     hostile_artifacts,
     hostile_exports,
     hostile_commands,
+    hostile_quantize,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 

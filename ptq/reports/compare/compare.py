@@ -106,4 +106,7 @@ def _arrays(batch: Any, model: SavedModel, number: int) -> list[Array]:
         values = [batch[name] for name in names]
     else:
         values = list(batch[: len(names)]) if isinstance(batch, (tuple, list)) else [batch]
-    return [item.cast(np.asarray(value)) for item, value in zip(model.inputs, values, strict=False)]
+    try:
+        return [item.cast(np.asarray(value)) for item, value in zip(model.inputs, values, strict=False)]
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"batch {number} is nothing that arrays can be made of: {error}") from error

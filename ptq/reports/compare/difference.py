@@ -38,7 +38,8 @@ class Apart:
             MismatchError: the two are of different shapes.
         """
         if reference.shape != other.shape:
-            raise MismatchError(f"{self.name} is {list(reference.shape)} in one model and {list(other.shape)} in the other")
+            what = "output" if self._are_answers else "layer"
+            raise MismatchError(f"{what} {self.name} is {list(reference.shape)} in one model and {list(other.shape)} in the other")
         axis = agreement_axis(reference.shape) if self._are_answers and reference.dtype.kind == "f" else None
         if axis is not None:
             alike = reference.argmax(axis) == other.argmax(axis)
