@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo ocr test test-slow check bench clean
 
 demo: $(VENV)/.installed-demo
 	GLOG_minloglevel=2 $(RUN) -W "ignore:No ccache found" -m ptq demo
+
+ocr: $(VENV)/.installed-ocr
+	GLOG_minloglevel=2 $(RUN) -W "ignore:No ccache found" -m ptq ocr
 
 test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -m "not slow"
@@ -24,7 +27,7 @@ bench: $(VENV)/.installed-dev
 	$(RUN) -W "ignore:No ccache found" -m benchmarks.run_all
 
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info
+	rm -rf $(VENV) demo-output ocr-output build dist *.egg-info
 
 # One stamp for each extra, so that only the first run installs; a change of pyproject.toml installs again.
 $(VENV)/.installed-%: pyproject.toml

@@ -1,6 +1,6 @@
 """Saved programs, opened as layers: do they answer as Paddle's own predictor, at what cost, and quantize as the nets they came from?
 
-python -m benchmarks.bench_programs [replay] [cost] [alike]
+python -m benchmarks.bench_programs [replay] [cost] [alike] [agreement] [speed]
 
 Parts that are not asked for keep the figures that the results have.
 """
@@ -22,6 +22,7 @@ import paddle
 from paddle import nn
 
 import ptq
+from benchmarks import detection
 from benchmarks.metrics import sqnr
 from benchmarks.programs import OCR, ocr_folder, predict, recurrent, save_family, save_legacy, save_net, why_no_ocr
 from benchmarks.real_nets import NETS, why_absent
@@ -176,11 +177,18 @@ def alike(folder: Path) -> Iterator[dict[str, Any]]:
         yield quantized_alike(name, folder)
 
 
-PARTS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {"replay": replay, "cost": cost, "alike": alike}
+PARTS: dict[str, Callable[[Path], Iterator[dict[str, Any]]]] = {
+    "replay": replay,
+    "cost": cost,
+    "alike": alike,
+    "agreement": detection.agreement,
+    "speed": detection.speed,
+}
 FORMATS = {
     **dict.fromkeys(("differs by", "largest difference of grids", "answers differ"), "{:.1e}"),
     **dict.fromkeys(("jit.load, ms", "load_program, ms", "ratio", "ratio of fastest"), "{:.2f}"),
-    "answers, dB": "{:.1f}",
+    **dict.fromkeys(("answers, dB", "map, dB", "map > 0.3, F1 %", "float, ms", "int8, ms"), "{:.1f}"),
+    **dict.fromkeys(("times faster", "size"), "{:.2f}"),
 }
 
 
@@ -189,6 +197,8 @@ def _misses(row: dict[str, Any]) -> bool:
         return bool(row["differs by"] > 1e-5)
     if "ratio" in row:
         return bool(row["ratio"] > 1.05)
+    if "largest difference of grids" not in row:
+        return False  # figures without a limit of their own
     return bool(row["largest difference of grids"] > 1e-6 or (row["answers differ"] > 1e-5 and row["answers, dB"] < 40))
 
 

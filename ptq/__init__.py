@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distributed
+from . import distributed, slim
 from .calibration.calibration import Calibration
 from .calibration.run import calibrate
 from .config.config import PTQConfig, default_ptq_config
@@ -41,4 +41,5 @@ __all__ = [
     "load_program",
     "quantize_model",
     "release",
+    "slim",
 ]

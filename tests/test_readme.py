@@ -210,7 +210,7 @@ def test_make_targets_in_prose_exist(name: str) -> None:
         subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, check=True)
 
 
-@pytest.mark.parametrize("name", [*READMES, *STORIES, "docs/architecture.md", "docs/calibration.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("name", [*READMES, *STORIES, "docs/architecture.md", "docs/calibration.md", "docs/migration.md", "CHANGELOG.md"])
 def test_links_and_files_in_prose_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     linked = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]

@@ -33,6 +33,7 @@ class Plan:
         steps: in order; values are numbers of places in a list of ``size``.
         held: constants that are put in their places before the first step.
         layers: by path; ``constants``: those that no layer holds, by name.
+        sources: by path of a layer, the names of the file's parameters that its weights were made of.
     """
 
     steps: list[Step]
@@ -42,6 +43,7 @@ class Plan:
     held: list[Held]
     layers: dict[str, nn.Layer] = field(default_factory=dict)
     constants: dict[str, Constant] = field(default_factory=dict)
+    sources: dict[str, list[str]] = field(default_factory=dict)
 
 
 def make_plan(recorded: Recorded) -> Plan:
@@ -56,7 +58,7 @@ def make_plan(recorded: Recorded) -> Plan:
     owners = _owners(built, paths)
     read = {value for step in steps for value in step.inputs} | set(recorded.outputs)
     held, constants = _held(sorted(read & recorded.constants.keys()), owners, recorded, set(layers))
-    plan = Plan(steps, recorded.inputs, recorded.outputs, recorded.size, held, layers, constants)
+    plan = Plan(steps, recorded.inputs, recorded.outputs, recorded.size, held, layers, constants, _sources(built, paths, recorded))
     _renumber(plan)
     return plan
 
@@ -69,6 +71,11 @@ def _layers(built: dict[Operation, Built], recorded: Recorded) -> tuple[dict[str
     names = dict(zip(originals, name_layers([(operation, built[operation]) for operation in originals], recorded), strict=True))
     layers = {names[operation]: materialize(built[operation], recorded) for operation in originals}
     return layers, {operation: names[original] for operation, original in uses.items()}
+
+
+def _sources(built: dict[Operation, Built | None], paths: dict[Operation, str], recorded: Recorded) -> dict[str, list[str]]:
+    found = {paths[operation]: layer.weights.values() for operation, layer in built.items() if layer is not None}
+    return {path: [name for value in weights if (name := recorded.constants[value].origin)] for path, weights in found.items()}
 
 
 def _step(operation: Operation, recorded: Recorded, built: Built | None, path: str) -> Step:

@@ -26,6 +26,7 @@ class Program(nn.Layer):  # type: ignore[misc]
     Attributes:
         input_spec: what it takes, from the file: names, sizes (-1 where free) and data types.
         output_names: names of what it returns, in order.
+        parameter_names: by path of a layer, the names of the file's parameters that its weights were made of.
     """
 
     def __init__(self, plan: Plan, inputs: list[Port], output_names: list[str], obstacles: list[str]) -> None:
@@ -36,6 +37,7 @@ class Program(nn.Layer):  # type: ignore[misc]
             _hold(self, name, constant)
         self.input_spec = [InputSpec(list(port.shape), port.dtype, port.name) for port in inputs]
         self.output_names = output_names
+        self.parameter_names = plan.sources
         self._inputs, self._outputs, self._size = plan.inputs, plan.outputs, plan.size
         self._held = [(held.value, tuple(held.layer.split(".")) if held.layer else (), held.name) for held in plan.held]
         self._steps = [

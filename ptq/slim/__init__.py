@@ -1,0 +1,7 @@
+"""PaddleSlim's names and arguments, for scripts that were written for it; on Paddle 3, and on programs in both formats."""
+
+from __future__ import annotations
+
+from .post_static import quant_post_static
+
+__all__ = ["quant_post_static"]
