@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import ptq
 from ptq import ImperativePTQ, PTQConfig, QuantOverride
 from ptq.slim import quant_post_static
 from quantizers import AbsmaxQuantizer, HistQuantizer, MSEQuantizer, PerChannelAbsmaxQuantizer
-from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError, ProgramError
+from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError, ProgramError, QuantizationWarning
 
-# On processors without int8 dot products the runtimes' kernels saturate, and saving says so.
-pytestmark = pytest.mark.filterwarnings("ignore:.*saturate:quantizers.errors.QuantizationWarning")
+# What saving may say of a runtime: its kernels saturate on processors without int8 dot products, and OpenVINO's for the depthwise
+# convolution of one program is wrong, which the check finds and names.
+KNOWN = "(?s).*(saturate|do not use this file with OpenVINO)"
 FILES = {"json": "model.json", "pdmodel": "model.pdmodel", "lenet": "model.pdmodel"}
 
 
@@ -52,6 +54,7 @@ def answers(program: Path, **arguments: Any) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("static", [True, False], ids=["static", "dynamic"])
 @pytest.mark.parametrize("kind", FILES)
 def test_as_documented(kind: str, static: bool, saved: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    warnings.filterwarnings("ignore", KNOWN, QuantizationWarning)  # pytest puts the filters back
     if static:
         paddle.enable_static()
     try:
