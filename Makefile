@@ -13,7 +13,7 @@ ocr: $(VENV)/.installed-ocr
 	GLOG_minloglevel=2 $(RUN) -W "ignore:No ccache found" -m ptq ocr
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
 	$(RUN) -m pytest -m slow

@@ -56,7 +56,7 @@ def matched(key: Any, model: nn.Layer | None = None) -> set[str]:
         (nn.Layer, set(LEAVES)),
         (nn.Conv3D, set()),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_keys(key: Any, expected: set[str]) -> None:
     assert matched(key) == expected
