@@ -94,6 +94,8 @@ VARYING = re.compile(r"\d[\d.,]*(?:e[+-]\d+)?|\binf\b")
 @pytest.mark.parametrize("name", STORIES)
 def test_printed_output_is_what_a_page_shows(name: str, story: Callable[[str], str]) -> None:
     """Line by line; in a page that measures, figures may differ. ``...`` stands for the rest."""
+    if name == "docs/deployment.md" and this_cpu().saturates:
+        pytest.skip("a report names what a processor without VNNI cannot check, which the page does not show")
     lines = [line.rstrip() for line in story(name).splitlines()]
     for text in of_language(name, "text"):
         shown = [line.rstrip() for line in text.splitlines() if line != "..."]

@@ -51,6 +51,7 @@ def test_multiplications_stand_only_where_no_weights_can_take_the_ratios(tmp_pat
     assert counts["hardswish"] - counts["one"] == 6  # three depthwise inputs, and the three results before their activations
 
 
+@pytest.mark.slow
 def test_the_artifact_keeps_what_they_win(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = lcnet(F.hardswish)
     model, _ = saved(F.hardswish, tmp_path / "m", capsys)

@@ -14,11 +14,12 @@ import paddle
 import pytest
 from inference_cases import HandQuantized, exported
 from models import data
-from paddle import inference, nn
+from paddle import nn
 
 from ptq.export.inference.artifact import INFERENCE_FILES
 from ptq.export.inference.predictor import create_int8_predictor
 from ptq.export.manifest import write_manifest
+from ptq.runtimes import paddle_inference
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -90,8 +91,10 @@ def test_it_leaves_no_files_behind(artifact: Path, tmp_path: Path, monkeypatch: 
 def test_the_number_of_threads_is_handed_to_the_runtime(
     whole: tuple[Path, np.ndarray], threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, create = [], inference.create_predictor
-    monkeypatch.setattr(inference, "create_predictor", lambda config: asked.append(config.cpu_math_library_num_threads()) or create(config))
+    asked, create = [], paddle_inference._Predictor
+    monkeypatch.setattr(
+        paddle_inference, "_Predictor", lambda config: asked.append(config.cpu_math_library_num_threads()) or create(config)
+    )
     create_int8_predictor(whole[0], threads=threads)
     assert asked == [threads]
 

@@ -114,7 +114,7 @@ def test_it_has_no_format_that_was_not_asked_for(tmp_path: Path) -> None:
 
 def test_a_copy_whose_float_layers_are_unknown_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     model = ImperativePTQ().convert(calibrated(small_net(), data(4, *IMAGE), fuse=True))
-    model._ptq_observation.float_layers = []
+    ptq.release(model)
     with pytest.raises(ModelError, match="float layers"):
         ImperativePTQ().save_quantized_model(model, str(tmp_path / "net"), float_baseline=True)
     assert list(tmp_path.iterdir()) == []

@@ -43,7 +43,7 @@ def stand_ins(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("ptq.export.save.check_artifact", lambda *_: 0.0)
     for name, made in FORMATS.items():
 
-        def write(prefix: str, _names: Any, suffixes: tuple[str, ...] = made.suffixes) -> None:
+        def write(prefix: str, _names: Any, _metadata: Any, suffixes: tuple[str, ...] = made.suffixes) -> None:
             for suffix in suffixes:
                 Path(prefix + suffix).write_text(f"{prefix}{suffix}", encoding="utf-8")
 
