@@ -207,7 +207,9 @@ class PTQRegistry:
                 f"{_class_of(layer).__name__} is not registered; register it with PTQRegistry.register, "
                 "or leave it float with skip_quant = True"
             )
-        return cls._infos[cls._supported_base(_class_of(layer))]  # type: ignore[index]
+        found = _class_of(layer)
+        base = cls._supported_base(found) or next(base for base, twin in cls._twins.items() if twin in found.__mro__)
+        return cls._infos[base]
 
     @classmethod
     def twin_class(cls, layer: Any) -> type:

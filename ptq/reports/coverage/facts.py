@@ -15,6 +15,8 @@ from ...util.paddle_private import RNNBase
 
 __all__ = ["Facts"]
 
+DEFAULT_BITS = 8
+
 
 class Facts:
     """Answers about one model.
@@ -38,7 +40,7 @@ class Facts:
         """Width of the layer's integer weight; of the planned one while it is calibrated; ``None`` where the weight is float."""
         layer = self.layers[name]
         if PTQRegistry.is_quantized_layer(layer):
-            return int(layer._weight_bits)
+            return int(getattr(layer, "_weight_bits", DEFAULT_BITS))  # a twin of the user's may keep its weight as it likes
         config = self._config(layer)
         if config is None or self.converted or not self.has_weight(name):
             return None

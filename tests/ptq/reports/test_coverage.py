@@ -581,7 +581,6 @@ class ForeignTwin(nn.Layer):
 
 
 @pytest.mark.parametrize("twin", [OwnTwin, ForeignTwin])
-@pytest.mark.xfail(strict=True, reason="the report reads what only this project's own twins have: their base class and a private attribute")
 def test_a_twin_of_a_user_has_a_row(twin: type) -> None:
     PTQRegistry.register(LayerInfo(Scaling, ["x"], ["weight"], ["out"], quant_axis=1), twin=twin)
     try:
