@@ -89,6 +89,8 @@ def test_story_runs(name: str, story: Callable[[str], str]) -> None:
 
 # Figures of a printed output that depend on the machine and the versions: sizes, decibels, differences, seconds.
 VARYING = re.compile(r"\d[\d.,]*(?:e[+-]\d+)?|\binf\b")
+# Elsewhere only what is measured on random inputs: its last digit depends on how a processor sums.
+MEASURED = re.compile(r"\d+\.\d+ bits apart")
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -99,14 +101,11 @@ def test_printed_output_is_what_a_page_shows(name: str, story: Callable[[str], s
     lines = [line.rstrip() for line in story(name).splitlines()]
     for text in of_language(name, "text"):
         shown = [line.rstrip() for line in text.splitlines() if line != "..."]
-        found, expected = (lines, shown) if name == "docs/inspection.md" else (_without_figures(lines), _without_figures(shown))
+        varying = MEASURED if name == "docs/inspection.md" else VARYING
+        found, expected = ([varying.sub("#", line) for line in text] for text in (lines, shown))
         starts = [start for start, line in enumerate(found) if line == expected[0]]
         assert starts, f"{shown[0]!r} is not printed"
         assert any(found[start : start + len(expected)] == expected for start in starts)
-
-
-def _without_figures(lines: list[str]) -> list[str]:
-    return [VARYING.sub("#", line) for line in lines]
 
 
 @pytest.mark.parametrize("name", READMES)
