@@ -18,13 +18,13 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 from paddle.vision import models
-from ptq.convert.conversion import as_float
 
 from benchmarks.real_nets import NETS as REAL_NETS
 from benchmarks.real_nets import why_absent
 from benchmarks.report import print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from ptq import ImperativePTQ, PTQConfig
+from ptq.convert.apply import as_float
 from ptq.export.inference.artifact import write_inference
 from ptq.export.jit.program import write_jit
 from ptq.export.onnx.write import parameter_names, write_onnx
@@ -81,8 +81,7 @@ def measure(name: str, placement: str) -> list[dict[str, Any]]:
         calibrated = engine.quantize(model, fuse=True)
         calibrated(paddle.to_tensor(batch))
         converted = engine.convert(calibrated)
-        with as_float(converted) as baseline:
-            floats = _sizes(baseline, before, spec)
+        floats = _sizes(as_float(converted), before, spec)
         int8 = _sizes(converted, after, spec)
     return [_row(name, placement, kind, floats[kind], int8[kind]) for kind in int8]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from pathlib import Path
@@ -60,3 +61,9 @@ def test_all_are_run_and_the_worst_is_told(statuses: list[int], expected: int, c
 def test_every_benchmark_is_run() -> None:
     assert run_all.names() == sorted(f"benchmarks.{path.stem}" for path in Path(run_all.__file__).parent.glob("bench_*.py"))
     assert len(run_all.names()) >= 8
+
+
+@pytest.mark.parametrize("name", run_all.names())
+def test_every_benchmark_can_be_imported(name: str) -> None:
+    """They are run by hand: a name of the package that has moved is to be seen before."""
+    assert importlib.import_module(name).__doc__

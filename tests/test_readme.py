@@ -148,6 +148,26 @@ def test_calibration_page_is_one_program(tmp_path: Path) -> None:
     assert (tmp_path / "resnet.ptqc").is_file()
 
 
+# What the page on PaddleSlim finds in the folder: a net saved by Paddle 2's kind of program.
+LENET = """
+import paddle
+paddle.seed(0)
+model = paddle.vision.models.LeNet()
+model.eval()
+with paddle.pir_utils.DygraphOldIrGuard():
+    paddle.jit.save(model, "lenet/model", input_spec=[paddle.static.InputSpec([None, 1, 28, 28], "float32")])
+print("saved")
+"""
+
+
+def test_migration_page_runs(tmp_path: Path) -> None:
+    (block,) = of_language("docs/migration.md", "python")
+    check_runs(LENET, tmp_path)
+    assert "onnx" in check_runs(block, tmp_path).lower()
+    written = {path.name for path in (tmp_path / "lenet_int8").iterdir()}
+    assert written >= {"model.json", "model.infer.pdmodel", "model.onnx"}
+
+
 @pytest.mark.slow
 def test_calibration_page_in_several_processes(tmp_path: Path) -> None:
     (block,) = (block for block in of_language(CALIBRATION, "python") if "# calibrate.py" in block)

@@ -15,8 +15,6 @@ from ...util.paddle_private import RNNBase
 
 __all__ = ["Facts"]
 
-DEFAULT_BITS = 8
-
 
 class Facts:
     """Answers about one model.
@@ -37,10 +35,11 @@ class Facts:
         self.placement = "" if state is None else state.config.placement
 
     def weight_bits(self, name: str) -> int | None:
-        """Width of the layer's integer weight; of the planned one while it is calibrated; ``None`` where the weight is float."""
+        """Width of the layer's integer weight; of the planned one while it is calibrated; ``None`` where it is float or not told."""
         layer = self.layers[name]
         if PTQRegistry.is_quantized_layer(layer):
-            return int(getattr(layer, "_weight_bits", DEFAULT_BITS))  # a twin of the user's may keep its weight as it likes
+            bits = getattr(layer, "_weight_bits", None)  # a twin of the user's may keep its weight as it likes
+            return None if bits is None else int(bits)
         config = self._config(layer)
         if config is None or self.converted or not self.has_weight(name):
             return None
@@ -71,6 +70,8 @@ class Facts:
     def why_float(self, name: str) -> str:
         """Why a layer that could have an integer weight has none."""
         layer = self.layers[name]
+        if PTQRegistry.is_quantized_layer(layer):
+            return f"{type(layer).__name__} does not say how wide its weight is (attribute _weight_bits)"
         skipped = next((path for path in _ancestors(name) if getattr(self.layers.get(path), "skip_quant", False) is True), None)
         if skipped is not None:
             return f"skip_quant is set on {skipped or 'the model'}"

@@ -591,3 +591,5 @@ def test_a_twin_of_a_user_has_a_row(twin: type) -> None:
     assert ledger.untraced == ""
     assert {row.site for row in ledger.rows if row.macs} == {"own", "fc"}
     assert states_of(ledger)["fc"] == "int8"
+    (own,) = (row for row in ledger.rows if row.site == "own")
+    assert (own.state, twin.__name__ in own.reason) == ("float", True), "a width that it does not tell is not claimed"
