@@ -19,8 +19,7 @@ from ptq.slim import quant_post_static
 from quantizers import AbsmaxQuantizer, HistQuantizer, MSEQuantizer, PerChannelAbsmaxQuantizer
 from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError, ProgramError, QuantizationWarning
 
-# What saving may say of a runtime: its kernels saturate on processors without int8 dot products, and OpenVINO's for the depthwise
-# convolution of one program is wrong, which the check finds and names.
+# What saving may say on a processor without int8 dot products: kernels saturate, which the check of OpenVINO finds and names.
 KNOWN = "(?s).*(saturate|do not use this file with OpenVINO)"
 FILES = {"json": "model.json", "pdmodel": "model.pdmodel", "lenet": "model.pdmodel"}
 
@@ -77,7 +76,8 @@ def test_as_documented(kind: str, static: bool, saved: dict[str, Path], tmp_path
     assert (tmp_path / "quant" / "model.infer.pdmodel").is_file(), printed
     answer = answers_of(tmp_path / "quant" / "model", paddle.to_tensor(images()), tmp_path).numpy()
     expected = by_hand(saved[kind], PTQConfig(HistQuantizer(hist_percent=0.9999), PerChannelAbsmaxQuantizer()))
-    np.testing.assert_array_equal(answer, expected)
+    # the same integers; a softmax and sums of matrix products depend on the kernel that a processor takes for a batch
+    np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     plain = ptq.load_program(saved[kind])(paddle.to_tensor(images())).numpy()
     assert 10 * np.log10((plain**2).sum() / ((answer - plain) ** 2).sum()) > 20
 
