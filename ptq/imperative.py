@@ -114,6 +114,7 @@ class ImperativePTQ:
         *,
         keep_float: bool = True,
         rounding: Rounding = round_to_nearest,
+        target: str | None = None,
     ) -> nn.Layer:
         """Removes the calibration hooks, computes thresholds and swaps compute layers for their quantized twins.
 
@@ -126,6 +127,8 @@ class ImperativePTQ:
             keep_float: keep the float weights and samples of the data until the model is saved, to compare with and for
                 ``float_baseline``; `ptq.release` lets them go earlier.
             rounding: makes integers of a float weight, see `ptq.convert.weights`; the nearest ones by default.
+            target: the runtime that the grids of placement ``full`` are for; that of the config when ``None``.  With ``inplace=False``
+                one calibrated model is converted for several.
 
         Returns:
             The converted model.  Layers that no data reached stay float, with a warning that lists them.
@@ -134,13 +137,14 @@ class ImperativePTQ:
             ModelError: the model was not prepared with `quantize`, or was converted already.
             NoCalibrationDataError: no data reached any layer.
             NonFiniteError: a tensor held NaN or Inf, or a weight does.
+            ConfigError: ``target`` is unknown, or the placement sets no grids for it.
         """
         require_dynamic_mode()
         if not isinstance(model, nn.Layer) or not is_calibrating(model):
             raise ModelError("convert needs a model prepared with ImperativePTQ.quantize that is not converted yet")
         if not inplace:
             model = _copied(model)
-        return convert_model(model, activation_quantizer, weight_quantizer, keep_float=keep_float, rounding=rounding)
+        return convert_model(model, activation_quantizer, weight_quantizer, keep_float=keep_float, rounding=rounding, target=target)
 
     _convert = convert
 

@@ -128,11 +128,15 @@ class State:
         config: what the user asked for.
         layers: the state of each configured layer and activation grid, by its name in the model.
         seen, traced, converted: what calibration saw, what the trace told, and what conversion did (``None`` before it).
+        target: the runtime that the grids are for: that of the config, until `convert` is told of another.
         cache: summaries of the current batch's tensors.
     """
 
+    target = "any"  # of a state from before there were others
+
     def __init__(self, config: PTQConfig) -> None:
         self.config = config
+        self.target = config.target
         self.layers: dict[str, LayerState] = {}
         self.seen = Seen()
         self.traced = Traced()
@@ -152,7 +156,9 @@ class State:
     def __deepcopy__(self, memo: Any) -> State:
         copied = State.__new__(State)
         memo[id(self)] = copied
-        vars(copied).update(config=self.config, traced=replace(self.traced), cache=SummaryCache())  # nobody changes a config or a graph
+        vars(copied).update(
+            config=self.config, target=self.target, traced=replace(self.traced), cache=SummaryCache()
+        )  # nobody changes a config or a graph
         for name in ("layers", "seen", "converted"):
             setattr(copied, name, copy.deepcopy(getattr(self, name), memo))
         return copied

@@ -13,7 +13,7 @@ from paddle.static import InputSpec
 
 from quantizers.errors import ArtifactError, ConfigError
 
-from ..config.config import PLACEMENTS, PTQConfig
+from ..config.config import PLACEMENTS, TARGET_NAMES, PTQConfig
 from ..data import Takes, open_data
 from ..export.formats import FORMATS, JIT, formats_named
 from ..export.metadata import checked_metadata
@@ -53,6 +53,11 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--placement", choices=PLACEMENTS, help="compute: weights and inputs of compute layers (default); full: all that makes int8 fast"
     )
+    parser.add_argument(
+        "--target",
+        choices=TARGET_NAMES,
+        help="with --placement full: grids for any runtime, in one file (default), or only those that this one needs",
+    )
     parser.add_argument("--config", metavar="FILE", help="settings as PTQConfig.to_json writes them")
     parser.add_argument(
         "--float-layers",
@@ -86,7 +91,8 @@ def _run(options: argparse.Namespace) -> int:
     checked_metadata(metadata, options.formats)
     takes = takes_with(options, program.input_spec)
     data = open_data(options.data, takes, data_options(options, recipe))
-    result = quantize_model(program, data, config, placement=options.placement, input_spec=_specs(takes) if options.input else None)
+    specs = _specs(takes) if options.input else None
+    result = quantize_model(program, data, config, placement=options.placement, target=options.target, input_spec=specs)
     report = replace(result.report, source=options.model)
     print("\n".join(report.lines(coverage=False)))
     result.save(options.out, options.formats, metadata=metadata or None, float_baseline=options.float_baseline)
@@ -100,7 +106,14 @@ def _config(options: argparse.Namespace) -> PTQConfig:
     if not options.float_layers:
         return config
     overrides = {**config.overrides, **dict.fromkeys(options.float_layers)}
-    return PTQConfig(config.in_act_quantizer, config.wt_quantizer, placement=config.placement, overrides=overrides)
+    return PTQConfig(
+        config.in_act_quantizer,
+        config.wt_quantizer,
+        placement=config.placement,
+        target=config.target,
+        per_channel_activations=config.per_channel_activations,
+        overrides=overrides,
+    )
 
 
 def _specs(takes: Sequence[Takes]) -> list[InputSpec]:

@@ -16,12 +16,14 @@ from .override_list import overrides_from_list, overrides_to_list
 from .overrides import QuantOverride, check_activation_quantizer, check_quantizer, quantizer_of, settings_of
 from .scheme import LayerScheme, TensorScheme
 
-__all__ = ["PLACEMENTS", "PTQConfig", "check_quantizer", "default_ptq_config"]
+__all__ = ["PLACEMENTS", "TARGET_NAMES", "PTQConfig", "check_quantizer", "check_target", "default_ptq_config"]
 
 PLACEMENTS = ("compute", "full")
+# What each of them needs says `ptq.placement.targets`.
+TARGET_NAMES = ("any", "onnxruntime", "openvino", "paddle_inference")
 FORMAT = "paddle-ptq config"
 VERSION = 1
-SETTINGS = ("placement", "activation_quantizer", "weight_quantizer", "per_channel_activations", "overrides")
+SETTINGS = ("placement", "target", "activation_quantizer", "weight_quantizer", "per_channel_activations", "overrides")
 
 
 class PTQConfig:
@@ -33,6 +35,9 @@ class PTQConfig:
         placement: which tensors get a grid.  ``"compute"``: weights and inputs of compute layers (convolutions, Linear);
             additions, pools and the model's output stay float.  ``"full"``: all that an int8 runtime needs to stay in int8 between
             them, functional operations, inputs and outputs included; less accurate, and what makes an export fast.
+        target: the runtime that the grids of placement ``"full"`` are for.  ``"any"``: one file that all of them run on integers;
+            ``"onnxruntime"``, ``"openvino"``, ``"paddle_inference"``: only the grids that this one needs, which is more accurate and,
+            there, faster.  Calibration is the same for all: `ImperativePTQ.convert` takes another ``target``.
         per_channel_activations: what a depthwise convolution reads gets a scale per channel, where nothing else reads it and it gains.
         overrides: what differs for some layers and activations: a dict from names, globs (``"head.*"``), regular expressions
             (``"re:conv[12]$"``) or layer classes to a `QuantOverride`, or to ``None`` for what stays float; later entries win.
@@ -46,7 +51,8 @@ class PTQConfig:
     Two configs are equal when what they were made with is.
 
     Raises:
-        ConfigError: a quantizer is not a `BaseQuantizer` instance, the placement is unknown, or the overrides are malformed.
+        ConfigError: a quantizer is not a `BaseQuantizer` instance, the placement or the target is unknown, a target is given for placement
+            ``"compute"``, or the overrides are malformed.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class PTQConfig:
         weight_quantizer: BaseQuantizer | None = None,
         *,
         placement: str = "compute",
+        target: str = "any",
         per_channel_activations: bool = True,
         overrides: Overrides | None = None,
     ) -> None:
@@ -64,12 +71,14 @@ class PTQConfig:
         check_quantizer("weight_quantizer", weight_quantizer)
         if placement not in PLACEMENTS:
             raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
+        check_target(target, placement)
         self.in_act_quantizer = copy.deepcopy(activation_quantizer)
         self.out_act_quantizer = copy.deepcopy(activation_quantizer)
         self.wt_quantizer = copy.deepcopy(weight_quantizer)
         if not isinstance(per_channel_activations, bool):
             raise ConfigError(f"per_channel_activations must be True or False, got {per_channel_activations!r}")
         self.placement = placement
+        self.target = target
         self.per_channel_activations = per_channel_activations
         self.overrides = check_overrides(overrides)
 
@@ -93,11 +102,13 @@ class PTQConfig:
         if _content(self.in_act_quantizer) != _content(self.out_act_quantizer):
             raise ConfigError("in_act_quantizer and out_act_quantizer were made to differ, which a file cannot hold; use overrides")
         # what is the default is left out, so that older readers take the file
+        target = {} if self.target == "any" else {"target": self.target}
         channels = {} if self.per_channel_activations else {"per_channel_activations": False}
         return {
             "format": FORMAT,
             "version": VERSION,
             "placement": self.placement,
+            **target,
             "activation_quantizer": settings_of(self.in_act_quantizer),
             "weight_quantizer": settings_of(self.wt_quantizer),
             **channels,
@@ -146,7 +157,15 @@ class PTQConfig:
 
     def _made_with(self) -> tuple[Any, ...]:
         quantizers = (self.in_act_quantizer, self.out_act_quantizer, self.wt_quantizer)
-        return self.placement, self.per_channel_activations, list(self.overrides.items()), *map(_content, quantizers)
+        return self.placement, self.target, self.per_channel_activations, list(self.overrides.items()), *map(_content, quantizers)
+
+
+def check_target(target: object, placement: str) -> None:
+    """Raises `ConfigError` unless there is such a target and the placement sets grids for it."""
+    if not isinstance(target, str) or target not in TARGET_NAMES:
+        raise ConfigError(f"target must be one of {', '.join(TARGET_NAMES)}, got {target!r}")
+    if placement != "full" and target != "any":
+        raise ConfigError(f"target={target!r} says which grids placement 'full' sets, but placement is {placement!r}: pass 'full'")
 
 
 def _content(quantizer: BaseQuantizer) -> tuple[type, dict[str, Any]]:

@@ -11,7 +11,7 @@ from quantizers.errors import ModelError
 from ..calibration.hooks import remove_hooks
 from ..calibration.state import Converted, State, state_of
 from ..layers import GridInput
-from ..layers.gridded import is_gridded, set_gridded_class
+from ..layers.gridded import drop_grid, is_gridded, set_gridded_class
 from ..passes.replace import replace_layers
 from ..util.structural_copy import structural_copy
 from .plan import Plan
@@ -22,14 +22,18 @@ __all__ = ["apply", "as_float", "swapped", "trial_of"]
 
 def apply(model: nn.Layer, state: State, plan: Plan, twins: Mapping[str, GridInput], keep_float: bool) -> nn.Layer:
     """Changes the model in place and returns it, or its twin when the model itself is a quantized layer."""
-    for name, layer in model.named_sublayers(include_self=True):
+    for name, layer in list(model.named_sublayers(include_self=True)):
         remove_hooks(layer)
-        if name in plan.states:
+        if name in plan.left_out.grids:
+            drop_grid(model, layer)
+            del state.layers[name]
+        elif name in plan.states:
             state.layers[name] = layer._quant_config = plan.states[name]
             plan.states[name].release()
     converted = swapped(model, {layer: twins[name] for name, layer in plan.layers.items()})
     drop_float_uses(converted, {layer: twins[name] for name, layer in plan.layers.items()})
     state.converted = Converted({layer: twins[name] for name, layer in plan.layers.items()})
+    state.target = plan.target
     state.attach(converted)
     if not keep_float:
         state.release()

@@ -56,7 +56,7 @@ def choose_ranges(
         for name in plan.layers
         if isinstance(rule := plan.states[name].in_act_quantizer, AutoQuantizer)
         and plan.states[name].scheme.input is not None
-        and name not in plan.on_grids
+        and plan.rounds_input(name)
         and name not in channelled
     }
     if quantizers:

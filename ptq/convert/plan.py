@@ -17,6 +17,7 @@ from ..calibration.state import LayerState, State, has_data
 from ..config.config import check_quantizer
 from ..layers.gridded import grids_of
 from ..util.messages import warn
+from .target import LeftOut, left_out_for
 
 __all__ = ["Plan", "make_plan"]
 
@@ -30,12 +31,20 @@ class Plan:
         states: for every configured layer a state of its own, with the rules that count and copies of the statistics.
         on_grids: those of ``layers`` whose input is on a grid when it arrives, with the names of the layers that are these grids.
         unreached: layers that would get a twin, had data reached them.
+        target: the runtime that the grids are for.
+        left_out: what it has no use for.
     """
 
     layers: dict[str, nn.Layer]
     states: dict[str, LayerState]
     on_grids: dict[str, list[str]]
     unreached: list[str]
+    target: str
+    left_out: LeftOut
+
+    def rounds_input(self, name: str) -> bool:
+        """Whether the twin of that layer puts its input on a grid itself."""
+        return name not in self.on_grids and name not in self.left_out.inputs
 
     def warn(self) -> None:
         """Tells what stays float, and what shares a range without need."""
@@ -46,13 +55,16 @@ class Plan:
             warn(f"left float, since no calibration data reached them: {', '.join(self.unreached)}")
 
 
-def make_plan(model: nn.Layer, state: State, activation: BaseQuantizer | None, weight: BaseQuantizer | None) -> Plan:
+def make_plan(
+    model: nn.Layer, state: State, activation: BaseQuantizer | None, weight: BaseQuantizer | None, target: str | None = None
+) -> Plan:
     """Plans the conversion of a calibrated model, which is left as it is.
 
     Args:
         model: from `ImperativePTQ.quantize`.
         state: its state.
         activation, weight: rules to use on what was collected, instead of the configured ones.
+        target: the runtime that the grids are for; that of the config when ``None``.
 
     Raises:
         ModelError: nothing in the model can be quantized.
@@ -63,20 +75,23 @@ def make_plan(model: nn.Layer, state: State, activation: BaseQuantizer | None, w
     for role, quantizer in (("activation_quantizer", activation), ("weight_quantizer", weight)):
         if quantizer is not None:
             check_quantizer(role, quantizer)
-    layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name in state.layers}
+    target = state.config.target if target is None else target
+    left_out = left_out_for(model, state, target)
+    wanted = state.layers.keys() - left_out.grids
+    layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name in wanted}
     _check_data(model, state, layers)
     _check_prepared(model)
     states = {name: _with_rules(state.layers[name], activation, weight) for name in layers}
     reached = {name: layers[name] for name, own in states.items() if own.is_reached}
     unreached = [name for name, own in states.items() if own.is_wanted and name not in reached]
-    return Plan(reached, states, _on_grids(model, states, reached), unreached)
+    return Plan(reached, states, _on_grids(model, states, reached), unreached, target, left_out)
 
 
 def _on_grids(model: nn.Layer, states: Mapping[str, LayerState], reached: Mapping[str, nn.Layer]) -> dict[str, list[str]]:
     names = {id(layer): name for name, layer in model.named_sublayers()}
     names_of = {site: names[id(grid)] for site, grid in grids_of(model).items()}
     found = {name: [names_of[site] for site in states[name].input_sites] for name in reached if states[name].input_sites}
-    # a grid that no data reached stays out, and the layer keeps one of its own
+    # a grid that no data reached stays out, and the layer keeps one of its own, unless its input is taken as it comes
     return {name: grids for name, grids in found.items() if all(grid in reached for grid in grids)}
 
 

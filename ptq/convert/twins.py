@@ -26,7 +26,7 @@ def make_twins(plan: Plan, rounding: Rounding) -> dict[str, GridInput]:
         NonFiniteError: a tensor held NaN or Inf, or a weight does.
         ConfigError: a rule gives no grid for a tensor, or one per channel for an input.
     """
-    twins = {name: _twin(layer, plan.states[name], name not in plan.on_grids, rounding) for name, layer in plan.layers.items()}
+    twins = {name: _twin(layer, plan.states[name], plan.rounds_input(name), rounding) for name, layer in plan.layers.items()}
     for own in plan.states.values():
         if own.scheme.output is not None and has_data(own.out_act_quantizer):
             own.out_act_quantizer.cal_thresholds()

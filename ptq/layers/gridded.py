@@ -20,7 +20,7 @@ from ..util.nests import map_nest
 from ..util.paddle_private import Value
 from .activation_grid import ActivationGrid
 
-__all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
+__all__ = ["GRIDS", "ActivationGrids", "drop_grid", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
 
 GRIDS = "activation_grids"
 _made: dict[type, type] = {}
@@ -102,6 +102,13 @@ def grids_of(model: nn.Layer) -> Mapping[str, nn.Layer]:
     """The model's activation grids by site, empty when it has none."""
     grids = model._sub_layers.get(GRIDS) if is_gridded(model) else None
     return {} if grids is None else {name.replace("/", "."): grid for name, grid in grids.named_children()}
+
+
+def drop_grid(model: nn.Layer, grid: nn.Layer) -> None:
+    """Takes one of the model's activation grids out: its tensor is handed on as it is."""
+    grids = model._sub_layers[GRIDS]._sub_layers
+    for name in [name for name, layer in grids.items() if layer is grid]:
+        del grids[name]
 
 
 def ungridded_class(model: nn.Layer) -> type:

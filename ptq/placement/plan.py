@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from paddle import nn
 
 from ..graph.dataflow import CallSite, Graph, Op
+from ..graph.operators import Cost
 from ..sites import CALL_INPUT, INPUT, ROOT
 from .targets import ANY, Target
 
@@ -49,16 +50,17 @@ def place_full(graph: Graph, compute: Mapping[str, nn.Layer], target: Target = A
     convolutions = {name for name, layer in compute.items() if isinstance(layer, target.convolutions)}
     needed: set[int] = set()
     for site in graph.sites:
-        if site.layer in compute:
+        if site.layer in compute and not isinstance(compute[site.layer], target.floats):
             needed.update(plan.origins(site.inputs[:1]))
         if site.layer in convolutions or (site.layer in compute and plan.is_merged(site.results)):
             needed.update(plan.settled(site.results))
     for op in graph.ops:
         operands = plan.operands(op)
-        needed.update(plan.origins(operands))
+        needed.update(plan.origins(value for value in operands if not plan.is_fused(value, op)))
         if operands and op.plain_name in target.results:
             needed.update(plan.settled(op.outputs))
-    needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
+    if target.returns:
+        needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
     sites = {site: value for value, site in plan.site_of.items() if value in needed}
     inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
     return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids}, plan.unseen(needed))
@@ -107,6 +109,7 @@ class Plan:
         for op in graph.ops:
             if op.facts.is_stored or (op.name != "pd_op.data" and self._weights.issuperset(op.inputs)):
                 self._weights.update(set(op.outputs) - set(graph.inputs))
+        self._computed = computed
         self._within = {id(op) for site in graph.sites if site.layer in compute for op in graph.ops_of(site)}
 
     def origin(self, value: int) -> int:
@@ -134,6 +137,15 @@ class Plan:
         """Whether nothing reads the values but activations that runtimes merge with the operation before."""
         readers = [op for value in values for op in self.graph.consumers(value)]
         return bool(readers) and all(op.plain_name in self.target.merged for op in readers) and not set(values) & set(self.graph.outputs)
+
+    def is_fused(self, value: int, reader: Op) -> bool:
+        """Whether the runtime computes ``reader``, which alone reads ``value``, in one with what computes that."""
+        producer = self.graph.producer(value)
+        if reader.plain_name not in self.target.fused or len(self.graph.consumers(value)) != 1 or value in self.graph.outputs:
+            return False
+        if value in self._computed or producer is None:
+            return value in self._computed
+        return producer.plain_name in self.target.fused or producer.facts.cost is not Cost.NOTHING
 
     def useful_ranges(self, sites: dict[str, int]) -> dict[str, tuple[float, float]]:
         """What the readers of each site can tell apart, where they all saturate."""

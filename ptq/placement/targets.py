@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paddle import nn
 
@@ -14,6 +14,8 @@ __all__ = ["ANY", "TARGETS", "Target"]
 MERGED = frozenset({"relu", "relu6", "hardtanh", "clip"})
 JOINS = names_of(lambda operator: operator.joins)
 AVERAGES = names_of(lambda operator: operator.averages)
+ARITHMETIC = names_of(lambda operator: operator.joins and operator.elementwise)
+ELEMENTWISE = names_of(lambda operator: operator.elementwise)
 PRODUCTS = frozenset({"matmul", "bmm"})
 
 
@@ -24,10 +26,14 @@ class Target:
     Attributes:
         name: what a user calls it.
         convolutions: layers whose result must be on a grid to be computed in int8.
+        floats: compute layers that it computes in float whatever their input, so that a grid there is of no use.
         operands: operators outside compute layers whose operands must be on grids.
         results: those of them whose result must be on one too.
         merged: activations that are merged with the operation before them, so that its grid lies after the activation.
+        fused: operators that are computed in one with a convolution or product, or another of them, whose result they alone read: it
+            needs no grid.
         kernels: operators besides compute layers that are computed on integers when their operands and their result are on grids.
+        returns: whether what the model returns must be on a grid.
         max_bits: the widest grid that kernels compute with.
     """
 
@@ -37,6 +43,9 @@ class Target:
     results: frozenset[str]
     merged: frozenset[str]
     kernels: frozenset[str]
+    floats: tuple[type[nn.Layer], ...] = ()
+    fused: frozenset[str] = frozenset()
+    returns: bool = True
     max_bits: int = 8
 
 
@@ -51,4 +60,32 @@ ANY = Target(
     kernels=JOINS | AVERAGES | MERGED | {"sigmoid", "leaky_relu"},
 )
 
-TARGETS: Mapping[str, Target] = {target.name: target for target in (ANY,)}
+# Its int8 convolution has no float result, so ANY is nearly what it needs; a Linear's result, also the model's, may be float.
+ONNXRUNTIME = replace(
+    ANY,
+    name="onnxruntime",
+    floats=(nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),
+    operands=ANY.operands - {"subtract"},
+    results=ANY.results - {"subtract"},
+    kernels=ANY.kernels - {"subtract"},
+    returns=False,
+)
+
+# Convolutions and products of integers have float results here, and all that is elementwise is computed in one with what comes before it:
+# a grid pays only where a tensor goes through memory, to a kernel that reads integers.  It moves the grid of a concatenation to the
+# operands by itself.
+OPENVINO = Target(
+    name="openvino",
+    convolutions=(),
+    operands=ARITHMETIC | AVERAGES,
+    results=frozenset(),
+    merged=frozenset(),
+    kernels=ANY.kernels,
+    fused=ELEMENTWISE,
+    returns=False,
+)
+
+# The engine that Paddle Inference runs int8 with is OpenVINO's.
+PADDLE_INFERENCE = replace(OPENVINO, name="paddle_inference")
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (ANY, ONNXRUNTIME, OPENVINO, PADDLE_INFERENCE)}

@@ -21,7 +21,7 @@ class QuantizeReport:
 
     Attributes:
         source: the path of the saved program, or the name of the model's class.
-        placement: which tensors have grids.
+        placement: which tensors have grids; target: the runtime that they are for.
         check: what stood in the way, found before anything was done.
         samples: how many samples were calibrated with: first dimensions of the first input, added up; a scalar input counts as one.
         batches: how many calls of the model that were.
@@ -36,6 +36,7 @@ class QuantizeReport:
     batches: int
     coverage: Ledger
     seconds: dict[str, float]
+    target: str = "any"
 
     @property
     def bytes(self) -> int:
@@ -50,8 +51,10 @@ class QuantizeReport:
     def lines(self, coverage: bool = True) -> list[str]:
         """The report for people; ``coverage``: with what became of the operations."""
         steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        runtime = "" if self.target == "any" else f" for {self.target}"
+        calibrated = f"calibrated with {self.samples} samples in {self.batches} batches ({steps})"
         return [
-            f"{self.source}: placement {self.placement}, calibrated with {self.samples} samples in {self.batches} batches ({steps})",
+            f"{self.source}: placement {self.placement}{runtime}, {calibrated}",
             *(f"  {line}" if number else f"check of {line}" for number, line in enumerate(self.check.lines())),
             *(self.coverage.lines() if coverage else ()),
         ]
@@ -66,6 +69,7 @@ class QuantizeReport:
             "version": VERSION,
             "source": self.source,
             "placement": self.placement,
+            "target": self.target,
             "calibrated": {"samples": self.samples, "batches": self.batches},
             "bytes": self.bytes,
             "float_bytes": self.float_bytes,

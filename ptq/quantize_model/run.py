@@ -12,7 +12,7 @@ from paddle import nn
 from quantizers.errors import ConfigError
 
 from ..calibration.run import calibrate
-from ..config.config import PLACEMENTS, PTQConfig, default_ptq_config
+from ..config.config import PLACEMENTS, PTQConfig, check_target, default_ptq_config
 from ..imperative import ImperativePTQ
 from ..programs import load_program
 from ..reports.check import check
@@ -31,6 +31,7 @@ def quantize_model(
     config: PTQConfig | None = None,
     *,
     placement: str | None = None,
+    target: str | None = None,
     input_spec: Sequence[Any] | None = None,
     input_fn: Callable[[Any], Any] | None = None,
     max_batches: int | None = None,
@@ -45,6 +46,7 @@ def quantize_model(
             dropped) or dicts by argument; for a saved program dicts by the names of its inputs, of which it takes those that it needs.
         config: quantizers and settings; ``PTQConfig()`` when ``None``.
         placement: ``"compute"`` or ``"full"``; that of the config when ``None``.
+        target: the runtime that the grids of placement ``"full"`` are for; that of the config when ``None``.
         input_spec: `InputSpec`s or example tensors of ``forward``'s arguments, to trace and to save the model with; by default what the
             file of a saved program says, else the shapes that calibration sees, first dimension free.
         input_fn: makes of a batch what to pass instead, see `calibrate`.
@@ -61,7 +63,7 @@ def quantize_model(
         CalibrationError: the data does not fit the model, or holds NaN; ``NoCalibrationDataError``: there is none.
         ConfigError: an argument is not usable.
     """
-    chosen = _config(config, placement)
+    chosen = _config(config, placement, target)
     steps = Steps(progress)
     source = type(model).__name__
     if not isinstance(model, nn.Layer):
@@ -79,20 +81,22 @@ def quantize_model(
     with steps("convert"):
         converted = engine.convert(prepared)
         ledger = coverage(converted)
-    report = QuantizeReport(source, chosen.placement, findings, inputs.samples, inputs.batches, ledger, steps.seconds)
+    report = QuantizeReport(source, chosen.placement, findings, inputs.samples, inputs.batches, ledger, steps.seconds, chosen.target)
     return QuantizeResult(converted, report, inputs.program_spec if input_spec is None else input_spec)
 
 
-def _config(config: PTQConfig | None, placement: str | None) -> PTQConfig:
+def _config(config: PTQConfig | None, placement: str | None, target: str | None) -> PTQConfig:
     found = default_ptq_config if config is None else config
     if not isinstance(found, PTQConfig):
         raise ConfigError(f"config must be a PTQConfig, got {config!r}")
-    if placement is None:
+    if placement is None and target is None:
         return found
-    if placement not in PLACEMENTS:
+    if placement is not None and placement not in PLACEMENTS:
         raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
     found = copy.deepcopy(found)
-    found.placement = placement
+    found.placement = found.placement if placement is None else placement
+    found.target = found.target if target is None else target
+    check_target(found.target, found.placement)
     return found
 
 

@@ -168,12 +168,13 @@ def lower_grids(graph: EditableGraph) -> None:
 
 
 def _is_merged_into_sum(graph: EditableGraph, value: str, output: str) -> bool:
-    """Whether OpenVINO would merge the addition that reads a grid into the convolution before it, and leave the grid between them out.
+    """Whether OpenVINO would merge the addition that alone reads a grid into the convolution before it, and leave the grid out.
 
     Of two equal grids one after the other it leaves out one and keeps the other, at no cost; ONNX Runtime makes one of them.
     """
     producer = graph.producer(value)
-    return producer is not None and producer.op_type == "Conv" and any(reader.op_type == "Add" for reader in graph.readers(output))
+    reader = graph.only_reader(output)
+    return producer is not None and producer.op_type == "Conv" and reader is not None and reader.op_type == "Add"
 
 
 def _dequantize(graph: EditableGraph, integers: str, output: str, grid: list[str], name: str) -> None:

@@ -46,7 +46,7 @@ def _reason(graph: EditableGraph, node: Any, runtime: Runtime) -> str:
     if isinstance(runtime, OnnxRuntime) and node.op_type == "ConvTranspose":
         return f"{runtime.name} has no int8 kernel for it"
     if isinstance(runtime, OnnxRuntime) and node.op_type == "Conv" and not _goes_to_grid(graph, node.output[0]):
-        return f"its result goes to no grid, and the int8 convolution of {runtime.name} has no float result; use placement='full'"
+        return f"its result goes to no grid, and the int8 convolution of {runtime.name} has no float result; see placement and target"
     return f"{runtime.name} chose a float kernel"
 
 

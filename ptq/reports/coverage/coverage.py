@@ -16,6 +16,7 @@ from ...graph.dataflow import Graph
 from ...graph.tracing import trace
 from ...layers.gridded import ungridded_class
 from ...placement.plan import Plan
+from ...placement.targets import TARGETS
 from ...registry import PTQRegistry
 from ...util.messages import last_line
 from ...util.nests import leaves, map_nest
@@ -63,7 +64,7 @@ def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger
 
 def _rows(graph: Graph, facts: Facts) -> tuple[Row, ...]:
     compute = [name for name in facts.layers if facts.has_weight(name)]
-    plan = Plan(graph, compute)
+    plan = Plan(graph, compute, TARGETS[facts.target])
     works = works_of(graph, plan)
     judge, parameters = Judge(graph, plan, facts, works), Parameters(facts)
     rows = []

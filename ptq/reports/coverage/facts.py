@@ -23,6 +23,7 @@ class Facts:
         layers: its layers by path; without the activation grids.
         grids: for every site of an activation grid that has data, its width in bits.
         folded: paths of the batch norms that were folded away.
+        target: the runtime that the grids are for.
     """
 
     def __init__(self, model: nn.Layer) -> None:
@@ -33,6 +34,7 @@ class Facts:
         self.is_prepared = state is not None
         self.folded = frozenset(() if state is None else state.traced.folded)
         self.placement = "" if state is None else state.config.placement
+        self.target = "any" if state is None else state.target
 
     def weight_bits(self, name: str) -> int | None:
         """Width of the layer's integer weight; of the planned one while it is calibrated; ``None`` where it is float or not told."""

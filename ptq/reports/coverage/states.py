@@ -36,7 +36,7 @@ class Judge:
             return (FLOAT, reason) if reason else (INT8, "")
         if self._only_moves(core):
             return TRANSPARENT, ""
-        merged = self._merged_into(core)
+        merged = self._merged_into(core) or self._computed_with(core)
         if merged:
             return TRANSPARENT, f"merged into {merged}"
         reason = self._why_not_on_integers(work, core)
@@ -89,7 +89,8 @@ class Judge:
         readers = [reader for value in work.results for reader in self.graph.consumers(value)]
         if readers and all(reader.facts.takes_masks for reader in readers):
             return "its result feeds a softmax, whose input stays float"
-        return self._why_off_grid(operands) or self._why_off_grid(sorted(self.plan.settled(work.results)), "result")
+        results = sorted(self.plan.settled(work.results)) if self.plan.target.results else ()
+        return self._why_off_grid(operands) or self._why_off_grid(results, "result")
 
     def _operands(self, op: Op) -> list[int]:
         """The floating-point operands, those of a list included."""
@@ -134,3 +135,8 @@ class Judge:
         if work is None or work.core is None or not (work.is_compute or work.core.plain_name in self.plan.target.results):
             return ""
         return work.name
+
+    def _computed_with(self, core: Op) -> str:
+        """The name of the work before it that a runtime computes this operation in one with; empty when there is none."""
+        fused = (value for value in core.inputs if self._bits(value) is None and self.plan.is_fused(value, core))
+        return next((work.name for value in fused if (work := self._of_value.get(value)) is not None), "")

@@ -17,7 +17,7 @@ from models import converted, data, small_net
 from paddle import nn
 
 from ptq import PTQConfig, PTQRegistry, QuantOverride
-from ptq.config.config import FORMAT, VERSION
+from ptq.config.config import FORMAT, TARGET_NAMES, VERSION
 from quantizers import (
     AbsmaxQuantizer,
     AutoQuantizer,
@@ -64,10 +64,10 @@ OVERRIDE = st.builds(
 CLASSES = st.sampled_from([nn.Layer, nn.Linear, nn.Conv2D, nn.ReLU, nn.Sequential, nn.TransformerEncoderLayer, *PTQRegistry._infos])
 KEYS = st.text().filter(lambda key: not key.startswith("re:")) | st.from_regex(r"re:[a-z]{0,5}(\.\*)?\$?", fullmatch=True) | CLASSES
 CONFIGS = st.builds(
-    PTQConfig,
+    lambda *rules, where, **more: PTQConfig(*rules, placement=where[0], target=where[1], **more),
     st.none() | ACTIVATION,
     st.none() | WEIGHT,
-    placement=st.sampled_from(["compute", "full"]),
+    where=st.sampled_from([("compute", "any"), *(("full", target) for target in TARGET_NAMES)]),
     overrides=st.none() | st.dictionaries(KEYS, st.none() | OVERRIDE, max_size=4),
 )
 JSON = st.recursive(
@@ -154,10 +154,11 @@ def test_a_config_from_a_file_quantizes_alike(tmp_path: Path) -> None:
         PTQConfig(MSEQuantizer()),
         PTQConfig(None, PerChannelMSEQuantizer()),
         PTQConfig(placement="full"),
+        PTQConfig(placement="full", target="openvino"),
         PTQConfig(overrides={"fc": None}),
         "config",
     ],
-    ids=["bits", "activation", "weight", "placement", "overrides", "text"],
+    ids=["bits", "activation", "weight", "placement", "target", "overrides", "text"],
 )
 def test_configs_that_differ(other: object) -> None:
     assert PTQConfig() != other
@@ -255,6 +256,9 @@ def _changed(**changes: Any) -> dict[str, Any]:
         (_changed(placement="everywhere"), "placement must be one of"),
         (_changed(placement=None), "placement must be one of"),
         (_changed(placement=[]), "placement must be one of"),
+        (_changed(target="tpu"), "target must be one of any, onnxruntime, openvino, paddle_inference, got 'tpu'"),
+        (_changed(target=["any"]), "target must be one of"),
+        (_changed(placement="compute", target="openvino"), "pass 'full'"),
         (_changed(bits=8), "a config has no 'bits'; it has placement"),
         (_changed(activation_quantizer=None), "settings must be an object"),
         (_changed(activation_quantizer={}), "unknown quantizer type None"),
