@@ -169,8 +169,9 @@ class ImperativePTQ:
             input_spec: `InputSpec`s or example tensors of ``forward``'s arguments; ``None`` means the shapes seen in calibration,
                 batch dimension free.
             formats: ``"jit"``: ``path.json`` and ``path.pdiparams``, portable and not faster than float; ``"onnx"``: ``path.onnx``
-                for ONNX Runtime and OpenVINO (extra ``onnx``); ``"inference"``: ``path.infer.pdmodel`` and ``path.infer.pdiparams``
-                for `ptq.export.create_int8_predictor`.
+                for ONNX Runtime and OpenVINO (extra ``onnx``); ``"openvino"``: ``path.openvino.xml`` and ``path.openvino.bin``, made of
+                the same, in OpenVINO's own format (extras ``onnx`` and ``openvino``); ``"inference"``: ``path.infer.pdmodel`` and
+                ``path.infer.pdiparams`` for `ptq.export.create_int8_predictor`.
             float_baseline: also save the float model, batch norms folded, in the same formats, to compare with; its prefix is
                 ``float_`` and the name of this one.
             verbose: print the report.

@@ -126,7 +126,7 @@ def _runtime(runtime: Runtime, setting: _Setting) -> RuntimeResult:
     )
     missing = [item.prefix + s for item in (setting.int8, setting.floats) for s in runtime.suffixes if s not in item.bytes]
     if missing:
-        advice = "save_quantized_model(..., formats=('jit', 'onnx', 'inference'), float_baseline=True) writes all files"
+        advice = "save_quantized_model(..., formats=('jit', 'onnx', 'openvino', 'inference'), float_baseline=True) writes all files"
         return replace(result, skipped=f"{' and '.join(missing)} not saved; {advice}")
     try:
         rows = [row for threads in setting.threads for batch in setting.inputs for row in _rows(runtime, setting, batch, threads)]

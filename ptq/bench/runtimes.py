@@ -9,6 +9,7 @@ import numpy as np
 
 from ..export.inference.predictor import INFERENCE_SUFFIXES, create_int8_predictor
 from ..export.jit.program import SUFFIXES as PORTABLE_SUFFIXES
+from ..export.openvino.write import OPENVINO_SUFFIXES
 from ..runtimes import onnxruntime, openvino, paddle_inference
 from ..runtimes.profile import INT8, OpTime, Run, int8_for
 
@@ -57,25 +58,24 @@ def _onnxruntime_profile(_label: str, prefix: str, feeds: Sequence[np.ndarray], 
     return onnxruntime.profile(prefix + ONNX, feeds, threads)
 
 
-def _openvino(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
-    return openvino.load(prefix + ONNX, feeds, threads)
+def _openvino(name: str, suffixes: tuple[str, ...]) -> Runtime:
+    """OpenVINO on files whose first suffix is given."""
 
+    def loader(precision: Mapping[str, str] | None) -> Load:
+        return lambda prefix, feeds, threads: openvino.load(prefix + suffixes[0], feeds, threads, precision)
 
-def _openvino_float32(prefix: str, feeds: Sequence[np.ndarray], threads: int) -> Run:
-    return openvino.load(prefix + ONNX, feeds, threads, openvino.FLOAT32)
+    def loaders() -> dict[str, Load]:
+        """A file, float or quantized, in float32, and in the precision that OpenVINO itself chooses where this is another (bfloat16).
 
+        What a quantized file leaves float has that precision, so that each is to be compared with the float file in the same.
+        """
+        chosen = openvino.default_precision()
+        return {FLOAT32: loader(openvino.FLOAT32)} | ({} if chosen == "f32" else {f"default ({chosen})": loader(None)})
 
-def _openvino_loaders() -> dict[str, Load]:
-    """A file, float or quantized, in float32, and in the precision that OpenVINO itself chooses where this is another (bfloat16).
+    def profile(label: str, prefix: str, feeds: Sequence[np.ndarray], threads: int) -> list[OpTime]:
+        return openvino.profile(prefix + suffixes[0], feeds, threads, openvino.FLOAT32 if label.endswith(FLOAT32) else None)
 
-    What a quantized file leaves float has that precision, so that each is to be compared with the float file in the same.
-    """
-    chosen = openvino.default_precision()
-    return {FLOAT32: _openvino_float32} if chosen == "f32" else {FLOAT32: _openvino_float32, f"default ({chosen})": _openvino}
-
-
-def _openvino_profile(label: str, prefix: str, feeds: Sequence[np.ndarray], threads: int) -> list[OpTime]:
-    return openvino.profile(prefix + ONNX, feeds, threads, openvino.FLOAT32 if label.endswith(FLOAT32) else None)
+    return Runtime(name, suffixes, loader(None), loaders, profile, loaders)
 
 
 def _files(prefix: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
@@ -112,7 +112,8 @@ _portable = _kernels(PORTABLE_SUFFIXES, onednn=False)
 
 _ALL = (
     Runtime(onnxruntime.ONNX_RUNTIME, (ONNX,), _onnxruntime, lambda: {"float": _onnxruntime}, _onnxruntime_profile),
-    Runtime(openvino.OPENVINO, (ONNX,), _openvino, _openvino_loaders, _openvino_profile, _openvino_loaders),
+    _openvino(openvino.OPENVINO, (ONNX,)),
+    _openvino(openvino.OWN_FILE, OPENVINO_SUFFIXES),
     Runtime(paddle_inference.PADDLE_INFERENCE, INFERENCE_SUFFIXES, _engine, _engine_floats, _engine_profile),
     Runtime(
         "Paddle portable",

@@ -47,7 +47,8 @@ def add_command(commands: Any) -> None:
         type=_formats,
         default=(JIT,),
         metavar="A,B",
-        help=f"out of {', '.join((JIT, *FORMATS))}: the portable program, int8 for ONNX Runtime and OpenVINO, int8 for Paddle Inference "
+        help=f"out of {', '.join((JIT, *FORMATS))}: the portable program, int8 for ONNX Runtime and OpenVINO, int8 for "
+        "Paddle Inference, that of onnx in OpenVINO's own format "
         f"(default: {JIT})",
     )
     parser.add_argument(

@@ -15,6 +15,8 @@ from .jit.program import SUFFIXES
 from .onnx.check import check_onnx
 from .onnx.export import ONNX_SUFFIX
 from .onnx.write import write_onnx
+from .openvino.check import check_openvino
+from .openvino.write import OPENVINO_SUFFIXES, simulated_beside, write_openvino
 from .report import RuntimeReport
 
 __all__ = ["ALL_SUFFIXES", "FORMATS", "JIT", "Format", "formats_named"]
@@ -37,16 +39,16 @@ class Format:
     check: Callable[[str, Arrays, Arrays, Names, str], Sequence[RuntimeReport]]
 
 
-def _simulated(prefix: str) -> Path:
-    return Path(f"{prefix}.simulated{ONNX_SUFFIX}")
-
-
 def _write_onnx(prefix: str, names: Names, metadata: Texts) -> None:
-    write_onnx(prefix, Path(prefix + ONNX_SUFFIX), _simulated(prefix), names, metadata)
+    write_onnx(prefix, Path(prefix + ONNX_SUFFIX), simulated_beside(prefix), names, metadata)
 
 
 def _check_onnx(prefix: str, inputs: Arrays, expected: Arrays, _names: Names, on_mismatch: str) -> Sequence[RuntimeReport]:
-    return check_onnx(Path(prefix + ONNX_SUFFIX), inputs, expected, _simulated(prefix), on_mismatch=on_mismatch)
+    return check_onnx(Path(prefix + ONNX_SUFFIX), inputs, expected, simulated_beside(prefix), on_mismatch=on_mismatch)
+
+
+def _check_openvino(prefix: str, inputs: Arrays, expected: Arrays, _names: Names, on_mismatch: str) -> Sequence[RuntimeReport]:
+    return check_openvino(prefix, inputs, expected, on_mismatch)
 
 
 def _write_inference(prefix: str, names: Names, _metadata: Texts) -> None:
@@ -57,6 +59,7 @@ JIT = "jit"
 FORMATS = {
     "onnx": Format((ONNX_SUFFIX,), _write_onnx, _check_onnx),
     "inference": Format(INFERENCE_FILES, _write_inference, check_inference),
+    "openvino": Format(OPENVINO_SUFFIXES, write_openvino, _check_openvino),
 }
 ALL_SUFFIXES = (*SUFFIXES, *(suffix for made in FORMATS.values() for suffix in made.suffixes))
 

@@ -46,7 +46,7 @@ class QuantizeResult:
 
         Args:
             prefix: of the files, such as ``"int8/model"``.
-            formats: out of ``"jit"``, ``"onnx"`` and ``"inference"``.
+            formats: out of ``"jit"``, ``"onnx"``, ``"openvino"`` and ``"inference"``.
             metadata: texts, or lists of texts that become lines, to keep in the ONNX file by name, as in
                 ``{"character": ["a", "b"]}``, which OCR clients look for.
             float_baseline: also save the float model, under the name with ``float_`` before it.

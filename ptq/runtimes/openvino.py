@@ -1,9 +1,9 @@
-"""OpenVINO on the CPU, on ONNX files."""
+"""OpenVINO on the CPU, on ONNX files and those of its own format."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +13,11 @@ from quantizers.errors import ArtifactError
 from ..util.extras import import_extra
 from .profile import COMPUTE, CONVERSION, INT8, OTHER, Executed, OpTime, Run, summed
 
-__all__ = ["FLOAT32", "OPENVINO", "OpenVino", "compiled", "default_precision", "has_openvino", "load", "profile"]
+__all__ = ["FLOAT32", "OPENVINO", "OWN_FILE", "OpenVino", "compiled", "default_precision", "has_openvino", "load", "profile"]
 
 OPENVINO = "OpenVINO"
+# The runtime on a model in its own format, for people.
+OWN_FILE = "OpenVINO, own file"
 PRECISION = "INFERENCE_PRECISION_HINT"
 # What is float in a file is computed in float32; without it, in bfloat16 on some machines.
 FLOAT32 = {PRECISION: "f32"}
@@ -34,13 +36,19 @@ def default_precision() -> str:
     return str(import_extra("openvino", "openvino").Core().get_property("CPU", PRECISION).to_string())
 
 
-def compiled(model: str | bytes, shapes: Sequence[Sequence[int]] | None = None, properties: Mapping[str, Any] | None = None) -> Any:
+def compiled(
+    model: str | bytes,
+    shapes: Sequence[Sequence[int]] | None = None,
+    properties: Mapping[str, Any] | None = None,
+    outputs: Iterable[str] = (),
+) -> Any:
     """A compiled model.
 
     Args:
-        model: an ONNX file, or its content.
+        model: an ONNX file, or its content, or the ``.xml`` file of OpenVINO's own format.
         shapes: of the inputs, to compile for; those of the model when ``None``.
         properties: as OpenVINO calls them.
+        outputs: names of values that it shall answer with, besides its own outputs.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
@@ -52,6 +60,8 @@ def compiled(model: str | bytes, shapes: Sequence[Sequence[int]] | None = None, 
         if len(network.inputs) != len(shapes):
             raise ArtifactError(f"{model!r} has {len(network.inputs)} inputs, the manifest lists {len(shapes)}; save the model again")
         network.reshape({port: list(shape) for port, shape in zip(network.inputs, shapes, strict=True)})
+    own = {name for output in network.outputs for name in output.get_names()}
+    network.add_outputs([name for name in outputs if name not in own])
     return core.compile_model(network, "CPU", dict(properties or {}))
 
 
@@ -92,9 +102,12 @@ def _request(file: str, feeds: Sequence[np.ndarray], threads: int, more: Mapping
 
 
 class OpenVino:
-    """Runs ONNX models; its int8 kernels saturate on processors without int8 dot products, and it has no switch for that."""
+    """Runs ONNX models; its int8 kernels saturate on processors without int8 dot products, and it has no switch for that.
 
-    name = OPENVINO
+    Args:
+        own_file: the model in OpenVINO's own format, which is run in the place of the ONNX model that it was made of; that one tells
+            what to answer with.
+    """
 
     _FACTS: ClassVar = ("originalLayersNames", "layerType", "runtimePrecision")
     _KINDS: ClassVar = {
@@ -104,19 +117,22 @@ class OpenVino:
         "MatMul": ("MatMul",),
     }
 
-    def __init__(self) -> None:
+    def __init__(self, own_file: str = "") -> None:
+        self.own_file = own_file
+        self.name = OWN_FILE if own_file else OPENVINO
         import_extra("openvino", "openvino")
 
     def run(self, model: bytes, inputs: Mapping[str, np.ndarray], plain: bool = False) -> dict[str, np.ndarray]:
         """The model's outputs by name; it always optimizes, ``plain`` or not."""
         del plain
-        network = compiled(model, properties=FLOAT32)
+        outputs = [item.name for item in import_extra("onnx", "onnx").load_model_from_string(model).graph.output] if self.own_file else ()
+        network = compiled(self.own_file or model, properties=FLOAT32, outputs=outputs)
         results = network(dict(inputs))
         return {name: results[output] for output in network.outputs for name in output.get_names()}
 
     def executed(self, model: bytes, inputs: Mapping[str, np.ndarray], nodes: Sequence[Any]) -> dict[str, Executed]:
         """What the runtime used for each of these nodes of the model, by their names, from the runtime model that it compiled."""
-        network = compiled(model, properties={**FLOAT32, "PERF_COUNT": True})
+        network = compiled(self.own_file or model, properties={**FLOAT32, "PERF_COUNT": True})
         request = network.create_infer_request()
         for _ in range(2):
             request.infer(dict(inputs))

@@ -37,8 +37,9 @@ def check_apart(
     simulated: Path | None,
     by_layer: bool = False,
     saturates: bool = False,
+    own_file: str = "",
 ) -> RuntimeReport:
-    """OpenVINO's report on the file, see `check.check_onnx`.
+    """OpenVINO's report on the file, see `check.check_onnx`; or on the ``own_file`` in its own format that was made of it.
 
     Raises:
         ArtifactError: OpenVINO fails on the file, or ends its process.
@@ -51,6 +52,7 @@ def check_apart(
             "simulated": simulated and os.path.abspath(simulated),
             "by_layer": by_layer,
             "saturates": saturates,
+            "own_file": own_file and os.path.abspath(own_file),
         }
         request.write_text(json.dumps(asked), encoding="utf-8")
         save_arrays(arrays, [*inputs.values(), *expected])
@@ -67,10 +69,12 @@ def _answer(request: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> dict[st
     model = import_extra("onnx", "onnx").load(request["file"])
     simulated = Path(request["simulated"]) if request["simulated"] else None
     given = dict(zip(names, arrays, strict=False))
-    options = request["by_layer"], request["saturates"]
+    runtime, file = OpenVino(request["own_file"]), request["own_file"] or request["file"]
+    # what is halved is no longer in the file
+    options = request["by_layer"], request["saturates"], OpenVino()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", QuantizationWarning)
-        report = check_runtime(request["file"], model, OpenVino(), given, arrays[len(names) :], simulated, *options)
+        report = check_runtime(file, model, runtime, given, arrays[len(names) :], simulated, *options)
     told = [str(item.message) for item in caught if issubclass(item.category, QuantizationWarning)]
     return asdict(report) | {"sqnr_db": str(report.sqnr_db), "warnings": told}
 

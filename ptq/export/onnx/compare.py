@@ -41,10 +41,12 @@ def check_runtime(
     simulated: Path | None,
     by_layer: bool = False,
     saturates: bool = False,
+    for_halved: Runtime | None = None,
 ) -> RuntimeReport:
     """The report of one runtime, see `check.check_onnx`; ``inputs`` by name.
 
-    ``saturates``: the runtime's kernels do on this processor, so layers are compared with halved weights.
+    ``saturates``: the runtime's kernels do on this processor, so layers are compared with halved weights, in ``for_halved`` where the
+    runtime itself takes no other weights than those of its file.
     """
     outputs = runtime.run(model.SerializeToString(), inputs)
     answers = [outputs[item.name] for item in model.graph.output]
@@ -59,7 +61,8 @@ def check_runtime(
         reference = import_extra("onnx", "onnx").load(str(simulated))
         try:
             pair = (halve_weights(model), halve_weights(reference)) if saturates else (model, reference)
-            notes.append(_layer_by_layer(file, pair[0], runtime, _few(model, inputs), pair[1], saturates))
+            used = for_halved if saturates and for_halved is not None else runtime
+            notes.append(_layer_by_layer(file, pair[0], used, _few(model, inputs), pair[1], saturates))
             notes.append(_conversion(file, reference, inputs, expected))
         except MismatchError as error:
             mismatch = str(error)

@@ -1,0 +1,1 @@
+"""OpenVINO's own format, made of the int8 ONNX model."""
