@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from paddle import nn
 
@@ -11,7 +11,7 @@ from quantizers.errors import ModelError
 from ..calibration.hooks import remove_hooks
 from ..calibration.state import Converted, State, state_of
 from ..layers import GridInput
-from ..layers.gridded import drop_grid, is_gridded, set_gridded_class
+from ..layers.gridded import compute_in_float, compute_on_integers, drop_grid, is_gridded, set_gridded_class
 from ..passes.replace import replace_layers
 from ..util.structural_copy import structural_copy
 from .plan import Plan
@@ -20,8 +20,13 @@ from .ties import drop_float_uses
 __all__ = ["apply", "as_float", "swapped", "trial_of"]
 
 
-def apply(model: nn.Layer, state: State, plan: Plan, twins: Mapping[str, GridInput], keep_float: bool) -> nn.Layer:
-    """Changes the model in place and returns it, or its twin when the model itself is a quantized layer."""
+def apply(
+    model: nn.Layer, state: State, plan: Plan, twins: Mapping[str, GridInput], on_integers: Iterable[str], keep_float: bool
+) -> nn.Layer:
+    """Changes the model in place and returns it, or its twin when the model itself is a quantized layer.
+
+    ``on_integers``: the sites of the activations that are computed on integers from now on.
+    """
     for name, layer in list(model.named_sublayers(include_self=True)):
         remove_hooks(layer)
         if name in plan.left_out.grids:
@@ -31,6 +36,7 @@ def apply(model: nn.Layer, state: State, plan: Plan, twins: Mapping[str, GridInp
             state.layers[name] = layer._quant_config = plan.states[name]
             plan.states[name].release()
     converted = swapped(model, {layer: twins[name] for name, layer in plan.layers.items()})
+    compute_on_integers(converted, on_integers)
     drop_float_uses(converted, {layer: twins[name] for name, layer in plan.layers.items()})
     state.converted = Converted({layer: twins[name] for name, layer in plan.layers.items()})
     state.target = plan.target
@@ -75,5 +81,6 @@ def as_float(model: nn.Layer) -> nn.Layer:
     names = {name: layer_of[id(twin)] for name, twin in model.named_sublayers(include_self=True) if id(twin) in layer_of}
     copies = dict(baseline.named_sublayers(include_self=True))
     baseline = replace_layers(baseline, {copies[name]: layer for name, layer in names.items()})
+    compute_in_float(baseline)
     state.attach(baseline)
     return baseline

@@ -9,11 +9,15 @@ from quantizers.errors import ModelError
 
 from ..calibration.state import state_of
 from ..layers.gridded import is_gridded
+from ..placement.targets import TARGETS
 from .apply import apply, trial_of
 from .biases import round_biases
 from .channels import set_channel_grids
 from .choose_ranges import choose_ranges
+from .integer_activations import integer_activations
 from .plan import make_plan
+from .shifts import settle_shifts
+from .single_grids import SingleGrids
 from .ties import tie_weights, warn_of_float_uses
 from .twins import make_twins
 from .weights import Rounding, round_to_nearest
@@ -47,10 +51,13 @@ def convert_model(
     trial = trial_of(model, plan.layers, twins)
     warn_of_float_uses(trial, replaced, names)
     choose_ranges(model, trial, state.seen, plan, twins, channelled, scaled)
+    grids = SingleGrids(model, state, twins, TARGETS[plan.target])
+    settle_shifts(model, state, grids, twins)
+    on_integers = integer_activations(state, grids, TARGETS[plan.target])
     if is_gridded(model):
         round_biases(twins, plan.on_grids)
     plan.warn()
-    return apply(model, state, plan, twins, keep_float)
+    return apply(model, state, plan, twins, on_integers, keep_float)
 
 
 def release(model: nn.Layer) -> None:

@@ -40,14 +40,14 @@ _originals: list[Callable[[], None]] = []  # each puts one entry point back
 class Watcher(Protocol):
     """Whoever is told of what a forward does.  Each method returns what the model goes on with."""
 
-    def operation(self, site: str, output: Any) -> Any:
-        """A functional operation computed ``output``, a floating-point tensor or traced value."""
+    def operation(self, site: str, output: Any, args: Any) -> Any:
+        """A functional operation, called with ``args``, computed ``output``, a floating-point tensor or traced value."""
 
     def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         """A registered layer is about to be called; ``site`` is this use of it.  Returns the arguments to go on with."""
 
-    def layer(self, site: str, name: str, output: Any) -> Any:
-        """The registered layer called ``name`` computed ``output``."""
+    def layer(self, site: str, name: str, output: Any, args: Any) -> Any:
+        """The registered layer called ``name``, called with ``args``, computed ``output``."""
 
 
 @untraced
@@ -88,7 +88,7 @@ class _Run:
                 return call(layer, *args, **kwargs)
         with self._deaf():
             args, kwargs = self.watcher.enter(site, layer, args, kwargs)
-            return self.watcher.layer(site, name, call(layer, *args, **kwargs))
+            return self.watcher.layer(site, name, call(layer, *args, **kwargs), args)
 
     def call_operation(self, operation: str, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if self.is_deaf:
@@ -101,7 +101,7 @@ class _Run:
             number = self.counts[operation]
             self.counts[operation] += 1
             local = f"{operation}#{number}"
-            result = self.watcher.operation(f"{self.scope}.{local}" if self.scope else local, first)
+            result = self.watcher.operation(f"{self.scope}.{local}" if self.scope else local, first, args)
             return result if first is output else type(output)([result, *output[1:]])
 
     @contextlib.contextmanager

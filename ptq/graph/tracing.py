@@ -98,14 +98,14 @@ class _Recorder:
 
         return begin, end
 
-    def operation(self, site: str, output: Any) -> Any:
+    def operation(self, site: str, output: Any, _args: Any) -> Any:
         self.operations.append((site, output))
         return output
 
     def enter(self, _site: str, _layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         return args, kwargs
 
-    def layer(self, site: str, name: str, output: Any) -> Any:
+    def layer(self, site: str, name: str, output: Any, _args: Any) -> Any:
         self.calls.append(_Call(name, *self._within, site, _values(output)))
         return output
 

@@ -21,7 +21,7 @@ from .subclass import handwritten, new_twin
 
 __all__ = ["GridInput", "QuantizedLayer", "dequantized", "fake_quantize", "in_dtype_of_weight"]
 
-GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor")
+GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor", "_shift")
 
 
 def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor, quant_min: int, quant_max: int) -> paddle.Tensor:
@@ -55,6 +55,7 @@ class GridInput(nn.Layer):  # type: ignore[misc]
     Buffers, absent while the input is expected on its producer's grid already (``input_qparams`` is then ``None``):
         input_scale, input_zero_point: float32, shape []; the zero point is that of the grid's unsigned form.
         input_factor: float32 ``[C, 1, ..]``, only where the channels are multiplied before they are rounded.
+        input_shift: float32, shape [], only where a number is added before, see `shift_input`.
     """
 
     input_qparams: QParams | None = None
@@ -66,12 +67,17 @@ class GridInput(nn.Layer):  # type: ignore[misc]
         buffers: a `state_dict` of one makes the other answer alike.  With a ``factor``, which broadcasts over the input, what is rounded
         and handed on is the input times it.
         """
-        self._buffers.pop("input_factor", None)
+        for name in ("input_factor", "input_shift"):
+            self._buffers.pop(name, None)
         if factor is not None:
             self.register_buffer("input_factor", factor)
         self.input_qparams = qparams
         self.register_buffer("input_scale", _tensor(qparams.scale, "float32"))
         self.register_buffer("input_zero_point", _tensor(qparams.zero_point - qparams.quant_min, "float32"))
+
+    def shift_input(self, number: float) -> None:
+        """Adds a number to the input before it is rounded, from now on."""
+        self.register_buffer("input_shift", _tensor(number, "float32"))
 
     def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
         """``x`` on the grid of the layer's input."""
@@ -79,6 +85,8 @@ class GridInput(nn.Layer):  # type: ignore[misc]
             return x
         if "input_factor" in self._buffers:
             x = x * self.input_factor.astype(x.dtype)
+        if "input_shift" in self._buffers:
+            x = x + self.input_shift.astype(x.dtype)
         return fake_quantize(x, self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
 
     def _apply(self, func: Any, device: Any, dtype: Any, blocking: Any, include_sublayers: bool = True) -> None:
@@ -146,6 +154,17 @@ class QuantizedLayer(GridInput):
             scaled = copy.deepcopy(bias)  # the float layer keeps its own
             scaled.set_value((bias.astype("float32") * _tensor(factors, "float32")).astype(bias.dtype))
             self._parameters["bias"] = scaled
+
+    def shift_results(self, offsets: npt.NDArray[np.float32]) -> None:
+        """Adds a number to each output channel, ``[C]``: to the bias, which a layer without one gets."""
+        bias = self._parameters.get("bias")
+        if bias is None:
+            shifted = self.create_parameter([offsets.size], dtype=self._weight_dtype, is_bias=True)
+            shifted.set_value(_tensor(offsets, "float32").astype(self._weight_dtype))
+        else:
+            shifted = copy.deepcopy(bias)  # the float layer keeps its own
+            shifted.set_value((bias.astype("float32") + _tensor(offsets, "float32")).astype(bias.dtype))
+        self._parameters["bias"] = shifted
 
     def scale_channels(self, factors: npt.NDArray[np.float32]) -> None:
         """Multiplies the weights of a depthwise convolution by a positive factor for each channel that they read, ``[C]``."""

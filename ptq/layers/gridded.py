@@ -19,10 +19,24 @@ from ..util.modes import untraced
 from ..util.nests import map_nest
 from ..util.paddle_private import Value
 from .activation_grid import ActivationGrid
+from .integer_hardswish import IntegerHardswish
 
-__all__ = ["GRIDS", "ActivationGrids", "drop_grid", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
+__all__ = [
+    "GRIDS",
+    "ActivationGrids",
+    "compute_in_float",
+    "compute_on_integers",
+    "drop_grid",
+    "grids_of",
+    "integer_activations_of",
+    "is_gridded",
+    "make_gridded",
+    "ungridded_class",
+]
 
 GRIDS = "activation_grids"
+# After the name of a place whose activation is computed on integers.
+ON_INTEGERS = ":integers"
 _made: dict[type, type] = {}
 
 
@@ -51,9 +65,10 @@ class ActivationGrids(nn.Layer):  # type: ignore[misc]
             return type(value)([grid(value[0]), *value[1:]])
         return grid(value)
 
-    def operation(self, site: str, output: Any) -> Any:
+    def operation(self, site: str, output: Any, args: Any) -> Any:
         """Watches functional operations, see `interception.Watcher`."""
-        return self.on_grid(site, output)
+        integer = self._sub_layers.get(site.replace(".", "/") + ON_INTEGERS)
+        return self.on_grid(site, output if integer is None else integer(args[0]))
 
     def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         """Watches what layers are given: puts the input on the grid of this use of the layer, where it has one."""
@@ -63,9 +78,9 @@ class ActivationGrids(nn.Layer):  # type: ignore[misc]
         name = input_argument(layer.__class__)
         return args, {**kwargs, name: self.on_grid(place, kwargs[name])} if name in kwargs else kwargs
 
-    def layer(self, site: str, _name: str, output: Any) -> Any:
+    def layer(self, site: str, _name: str, output: Any, args: Any) -> Any:
         """Watches what layers compute."""
-        return self.on_grid(site, output)
+        return self.operation(site, output, args)
 
 
 def make_gridded(model: nn.Layer, sites: Iterable[str]) -> None:
@@ -101,7 +116,28 @@ def is_gridded(model: nn.Layer) -> bool:
 def grids_of(model: nn.Layer) -> Mapping[str, nn.Layer]:
     """The model's activation grids by site, empty when it has none."""
     grids = model._sub_layers.get(GRIDS) if is_gridded(model) else None
-    return {} if grids is None else {name.replace("/", "."): grid for name, grid in grids.named_children()}
+    if grids is None:
+        return {}
+    return {name.replace("/", "."): grid for name, grid in grids.named_children() if not name.endswith(ON_INTEGERS)}
+
+
+def compute_on_integers(model: nn.Layer, sites: Iterable[str]) -> None:
+    """From now on a gridded model computes the HardSwish of these places as integer kernels do."""
+    for site in sites:
+        model._sub_layers[GRIDS].add_sublayer(site.replace(".", "/") + ON_INTEGERS, IntegerHardswish())
+
+
+def compute_in_float(model: nn.Layer) -> None:
+    """Takes back `compute_on_integers`."""
+    grids = model._sub_layers[GRIDS]._sub_layers if is_gridded(model) else {}
+    for name in [name for name in grids if name.endswith(ON_INTEGERS)]:
+        del grids[name]
+
+
+def integer_activations_of(model: nn.Layer) -> frozenset[str]:
+    """The places whose activation is computed on integers."""
+    names = model._sub_layers[GRIDS]._sub_layers if is_gridded(model) else ()
+    return frozenset(name.removesuffix(ON_INTEGERS).replace("/", ".") for name in names if name.endswith(ON_INTEGERS))
 
 
 def drop_grid(model: nn.Layer, grid: nn.Layer) -> None:

@@ -34,6 +34,7 @@ class Target:
             needs no grid.
         kernels: operators besides compute layers that are computed on integers when their operands and their result are on grids.
         returns: whether what the model returns must be on a grid.
+        on_integers: activations that can be made of kernels for integers, see `convert.integer_activations`.
         max_bits: the widest grid that kernels compute with.
     """
 
@@ -46,6 +47,7 @@ class Target:
     floats: tuple[type[nn.Layer], ...] = ()
     fused: frozenset[str] = frozenset()
     returns: bool = True
+    on_integers: frozenset[str] = frozenset()
     max_bits: int = 8
 
 
@@ -67,8 +69,9 @@ ONNXRUNTIME = replace(
     floats=(nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),
     operands=ANY.operands - {"subtract"},
     results=ANY.results - {"subtract"},
-    kernels=ANY.kernels - {"subtract"},
+    kernels=(ANY.kernels - {"subtract"}) | {"hardswish"},
     returns=False,
+    on_integers=frozenset({"hardswish"}),
 )
 
 # Convolutions and products of integers have float results here, and all that is elementwise is computed in one with what comes before it:

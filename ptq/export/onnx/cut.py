@@ -22,7 +22,7 @@ GIVEN = ":given"
 
 @dataclass(frozen=True)
 class Place:
-    """One grid: what it is called, its value in the simulated model, its integers in the int8 model, scale and zero point."""
+    """One grid: what it is called, its value in the simulated model, its integers in the int8 model, scale and zero point to read them."""
 
     name: str
     value: str
@@ -44,8 +44,9 @@ def places_of(model: Any, simulated: Any) -> list[Place]:
     to_array = import_extra("onnx", "onnx").numpy_helper.to_array
     numbers = {item.name: to_array(item).item() for item in model.graph.initializer if not item.dims}
     computed = {name for node in simulated.graph.node for name in node.output}
+    read = {node.input[0]: node.input[1:3] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     return [
-        Place(node.name.removesuffix(":quantize"), value, node.output[0], *(numbers[name] for name in node.input[1:3]))
+        Place(node.name.removesuffix(":quantize"), value, node.output[0], *(numbers[n] for n in read.get(node.output[0], node.input[1:3])))
         for node in model.graph.node
         if node.op_type == "QuantizeLinear" and (value := node.output[0].removesuffix(INTEGERS)) in computed
     ]

@@ -21,6 +21,7 @@ __all__ = [
     "node_grid",
     "recognise_grids",
     "site_of",
+    "written_grid",
 ]
 
 # Operations that move or select values of their first input: what was on a grid still is, and both runtimes have them for integers.
@@ -94,7 +95,14 @@ def _fake_quantize(graph: EditableGraph, node: Any) -> tuple[Any, Grid, Any] | N
 
 
 def node_grid(graph: EditableGraph, node: Any) -> Grid:
-    """The grid of a `GRID` node."""
+    """The grid of a `GRID` node, as those who read the integers understand them."""
+    written = written_grid(graph, node)
+    scale, zero_point = (graph.attribute(node, f"read_{name}", getattr(written, name)) for name in ("scale", "zero_point"))
+    return Grid(scale, zero_point, written.bits)
+
+
+def written_grid(graph: EditableGraph, node: Any) -> Grid:
+    """The grid that a `GRID` node rounds to; `labels` lets readers take the integers for other numbers."""
     return Grid(*(graph.attribute(node, name) for name in ("scale", "zero_point", "bits")))
 
 
@@ -154,13 +162,18 @@ def lower_grids(graph: EditableGraph) -> None:
     """
     for node in graph.of(GRID):
         grid, name, value, output = node_grid(graph, node), site_of(node), node.input[0], node.output[0]
+        written = written_grid(graph, node)
         graph.remove(node)
         scale = graph.constant(np.float32(grid.scale), f"{name}:scale")
         if grid.bits != 8:
             _write_plain(graph, value, output, scale, grid)
             continue
         zero_point = graph.constant(np.uint8(grid.zero_point), f"{name}:zero_point")
-        integers = graph.add("QuantizeLinear", [value, scale, zero_point], f"{output}{INTEGERS}", f"{name}:quantize")
+        labels = [scale, zero_point]
+        if written != grid:
+            labels = [graph.constant(np.float32(written.scale), f"{name}:written:scale")]
+            labels.append(graph.constant(np.uint8(written.zero_point), f"{name}:written:zero_point"))
+        integers = graph.add("QuantizeLinear", [value, *labels], f"{output}{INTEGERS}", f"{name}:quantize")
         if _is_merged_into_sum(graph, value, output):
             again = graph.add("DequantizeLinear", [integers, scale, zero_point], "", f"{name}:again")
             integers = graph.add("QuantizeLinear", [again, scale, zero_point], f"{output}{INTEGERS}:again", f"{name}:quantize:again")

@@ -8,6 +8,7 @@ from typing import Any
 from .clean import clean
 from .graph import EditableGraph
 from .grids import drop_saturating_activations, lower_grids, merge_grids, recognise_grids
+from .labels import use_labels
 from .linear import fuse_linear
 from .pools import use_global_pools
 from .weights import attach_biases, lower_biases, name_layers, recognise_weights
@@ -45,6 +46,7 @@ def read_quantization(graph: EditableGraph) -> None:
 
 def write_quantization(graph: EditableGraph) -> None:
     """Writes grids and biases as integers."""
+    use_labels(graph)
     lower_biases(graph)
     lower_grids(graph)
     graph.prune()

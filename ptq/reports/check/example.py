@@ -60,7 +60,7 @@ class Example:
             message = "two forwards of the same example give different answers, in eval mode: a saved model cannot be checked"
             self.findings.append(Finding("warning", "", "not-repeatable", message, "remove what is random or kept from call to call"))
 
-    def operation(self, site: str, output: Any) -> Any:
+    def operation(self, site: str, output: Any, _args: Any) -> Any:
         """Watches functional operations, see `interception.Watcher`."""
         self._look(site, output, is_sampled=False)
         return output
@@ -75,7 +75,7 @@ class Example:
             self.ranges.setdefault(name, []).append(float(max(-array.min(), array.max())))
         return args, kwargs
 
-    def layer(self, site: str, _name: str, output: Any) -> Any:
+    def layer(self, site: str, _name: str, output: Any, _args: Any) -> Any:
         """Watches what layers compute."""
         for tensor in leaves(output):
             self._look(site, tensor, is_sampled=True)

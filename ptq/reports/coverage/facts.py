@@ -8,7 +8,7 @@ from paddle import nn
 
 from ...calibration.hooks import is_calibrating
 from ...calibration.state import LayerState, has_data, state_of
-from ...layers.gridded import GRIDS, grids_of
+from ...layers.gridded import GRIDS, grids_of, integer_activations_of
 from ...registry import PTQRegistry
 from ...sites import CALL_INPUT
 from ...util.paddle_private import RNNBase
@@ -22,6 +22,8 @@ class Facts:
     Attributes:
         layers: its layers by path; without the activation grids.
         grids: for every site of an activation grid that has data, its width in bits.
+        on_integers: sites of activations that are computed on integers.
+        shifted: sites of sums with a number that is part of the grid's zero point.
         folded: paths of the batch norms that were folded away.
         target: the runtime that the grids are for.
     """
@@ -30,6 +32,8 @@ class Facts:
         self.converted = not is_calibrating(model)
         self.layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name.split(".")[0] != GRIDS}
         self.grids = {site: bits for site, grid in grids_of(model).items() if (bits := self._input_bits(grid)) is not None}
+        self.on_integers = integer_activations_of(model)
+        self.shifted = frozenset(site for site, grid in grids_of(model).items() if "input_shift" in grid._buffers)
         state = state_of(model)
         self.is_prepared = state is not None
         self.folded = frozenset(() if state is None else state.traced.folded)

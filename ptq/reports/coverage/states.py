@@ -36,6 +36,10 @@ class Judge:
             return (FLOAT, reason) if reason else (INT8, "")
         if self._only_moves(core):
             return TRANSPARENT, ""
+        if work.name in self.facts.on_integers:
+            return INT8, ""
+        if work.name in self.facts.shifted:
+            return TRANSPARENT, "part of the zero point of its grid"
         merged = self._merged_into(core) or self._computed_with(core)
         if merged:
             return TRANSPARENT, f"merged into {merged}"
@@ -81,6 +85,8 @@ class Judge:
             return "it was not folded: fuse=False, or no layer before it feeds it alone"
         if core.facts.takes_masks:
             return "its input stays float, since a mask in it may be infinite"
+        if name in self.plan.target.on_integers and self.facts.converted:
+            return "it is made of kernels for integers only between two grids of one range each"
         if name not in self.plan.target.kernels:
             return f"no supported runtime has an int8 kernel for {name}"
         operands = self._operands(core) if core.facts.joins else core.inputs[:1]

@@ -30,14 +30,14 @@ class Names:
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    def operation(self, site: str, output: Any) -> Any:
+    def operation(self, site: str, output: Any, _args: Any) -> Any:
         self.found.append(site)
         return output
 
     def enter(self, _site: str, _layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         return args, kwargs
 
-    def layer(self, _site: str, _name: str, output: Any) -> Any:
+    def layer(self, _site: str, _name: str, output: Any, _args: Any) -> Any:
         return output
 
 

@@ -23,14 +23,14 @@ class Names:
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    def operation(self, site: str, output: Any) -> Any:
+    def operation(self, site: str, output: Any, _args: Any) -> Any:
         self.found.append(site)
         return output
 
     def enter(self, _site: str, _layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         return args, kwargs
 
-    def layer(self, site: str, _name: str, output: Any) -> Any:
+    def layer(self, site: str, _name: str, output: Any, _args: Any) -> Any:
         self.found.append(site)
         return output
 
@@ -85,7 +85,7 @@ def test_names_are_the_same_in_eager_mode_and_while_tracing(name: str) -> None:
 
 def test_the_watcher_changes_what_the_model_goes_on_with() -> None:
     class Zero(Names):
-        def operation(self, site: str, output: Any) -> Any:
+        def operation(self, site: str, output: Any, _args: Any) -> Any:
             return paddle.zeros_like(output) if site == "relu#0" else output
 
     model = Net(lambda _, x: F.relu(x) + 1.0)
