@@ -164,7 +164,7 @@ class QuantizedLayer(GridInput):
         else:
             shifted = copy.deepcopy(bias)  # the float layer keeps its own
             shifted.set_value((bias.astype("float32") + _tensor(offsets, "float32")).astype(bias.dtype))
-        self._parameters["bias"] = shifted
+        self.bias = shifted
 
     def scale_channels(self, factors: npt.NDArray[np.float32]) -> None:
         """Multiplies the weights of a depthwise convolution by a positive factor for each channel that they read, ``[C]``."""

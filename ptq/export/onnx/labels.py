@@ -36,7 +36,10 @@ def use_labels(graph: EditableGraph) -> None:
 
 
 def _absorb_shift(graph: EditableGraph, node: Any) -> None:
-    """Additions of numbers in front of a grid on which their sum is a whole number of steps: a grid with another zero point."""
+    """Additions of numbers in front of a grid on which their sum is a whole number of steps: a grid with another zero point.
+
+    A tensor that comes from another grid may lie half-way between steps everywhere, and an odd shift would change where these go.
+    """
     value, reader, total = node.input[0], node, 0.0
     while (add := graph.producer(value)) is not None and graph.only_reader(value) is reader:
         number, operand = _number_and_value(graph, add, "Add")
@@ -46,7 +49,7 @@ def _absorb_shift(graph: EditableGraph, node: Any) -> None:
     grid = node_grid(graph, node)
     steps = total / grid.scale
     zero_point = grid.zero_point + round(steps)
-    if reader is not node and abs(steps - round(steps)) <= CLOSE and 0 <= zero_point <= LARGEST:
+    if reader is not node and grid_of(graph, value) is None and abs(steps - round(steps)) <= CLOSE and 0 <= zero_point <= LARGEST:
         _relabel(graph, node, value, written=Grid(grid.scale, zero_point), read=grid)
 
 
