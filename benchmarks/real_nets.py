@@ -14,7 +14,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812 - Paddle's own name for it
 from paddle import nn
 
-__all__ = ["NETS", "RealNet", "batches", "data_folder", "outputs", "why_absent"]
+__all__ = ["NETS", "RealNet", "batches", "data_folder", "outputs", "text_lines", "why_absent"]
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
@@ -167,6 +167,13 @@ def ppocr_cls() -> RealNet:
     x, y = shared.images(data_folder() / "text_lines.npz")
     x = _nchw(x / np.float32(127.5) - 1)
     return RealNet(shared.Net(data_folder() / "ppocr_cls.npz"), x[:100], x[100:], y[100:], 20)
+
+
+def text_lines() -> np.ndarray:
+    """Lines of text for recognition models, upright, ``[400, 3, 48, 192]``; calibrate on the first 100."""
+    x, is_turned = _shared_module().images(data_folder() / "text_lines.npz")
+    upright = np.stack([line[::-1, ::-1] if turned else line for line, turned in zip(x, is_turned, strict=True)])
+    return _nchw(upright / np.float32(127.5) - 1)
 
 
 def lm_python() -> RealNet:

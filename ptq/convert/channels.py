@@ -18,13 +18,11 @@ from quantizers import QParams, StatisticsQuantizer, channel_grid, one_scale
 from ..calibration.state import LayerState, State
 from ..layers import GridInput, QuantizedActivation, QuantizedLayer
 from ..placement.channels import ChannelPlace
+from ..placement.targets import TARGETS
 from ..registry import PTQRegistry
 from .plan import Plan
 
 __all__ = ["set_channel_grids"]
-
-# dB of predicted error that a multiplication in front of a grid must gain to be worth its time
-WORTH = 1.0
 
 
 def set_channel_grids(state: State, plan: Plan, twins: Mapping[str, GridInput]) -> tuple[set[str], set[str]]:
@@ -44,7 +42,7 @@ def set_channel_grids(state: State, plan: Plan, twins: Mapping[str, GridInput]) 
         grid = _grid(own, _gains(plan, place.reader))
         producer = twins.get(place.producer) if place.producer else None
         is_free = isinstance(producer, QuantizedLayer) and not place.is_result
-        if _gain(own, grid, _gains(plan, place.reader)) < (0.0 if is_free else WORTH):
+        if _gain(own, grid, _gains(plan, place.reader)) < (0.0 if is_free else TARGETS[plan.target].factor_worth):
             continue
         if place.is_result and not isinstance(producer, QuantizedLayer):
             continue

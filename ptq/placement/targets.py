@@ -35,6 +35,7 @@ class Target:
         kernels: operators besides compute layers that are computed on integers when their operands and their result are on grids.
         returns: whether what the model returns must be on a grid.
         on_integers: activations that can be made of kernels for integers, see `convert.integer_activations`.
+        factor_worth: dB of predicted error that a multiplication of each channel in front of a grid must gain to be worth its time.
         max_bits: the widest grid that kernels compute with.
     """
 
@@ -48,6 +49,7 @@ class Target:
     fused: frozenset[str] = frozenset()
     returns: bool = True
     on_integers: frozenset[str] = frozenset()
+    factor_worth: float = 1.0
     max_bits: int = 8
 
 
@@ -72,6 +74,7 @@ ONNXRUNTIME = replace(
     kernels=(ANY.kernels - {"subtract"}) | {"hardswish"},
     returns=False,
     on_integers=frozenset({"hardswish"}),
+    factor_worth=6.0,  # a bit: for it the activation stays in float
 )
 
 # Convolutions and products of integers have float results here, and all that is elementwise is computed in one with what comes before it:
@@ -86,6 +89,7 @@ OPENVINO = Target(
     kernels=ANY.kernels,
     fused=ELEMENTWISE,
     returns=False,
+    factor_worth=0.0,  # they become the scales of a grid per channel, which it has
 )
 
 # The engine that Paddle Inference runs int8 with is OpenVINO's.
