@@ -56,7 +56,7 @@ def place_full(graph: Graph, compute: Mapping[str, nn.Layer], target: Target = A
             needed.update(plan.settled(site.results))
     for op in graph.ops:
         operands = plan.operands(op)
-        needed.update(plan.origins(value for value in operands if not plan.is_fused(value, op)))
+        needed.update(plan.origins(plan.unfused(operands, op)))
         if operands and op.plain_name in target.results:
             needed.update(plan.settled(op.outputs))
     if target.returns:
@@ -137,6 +137,12 @@ class Plan:
         """Whether nothing reads the values but activations that runtimes merge with the operation before."""
         readers = [op for value in values for op in self.graph.consumers(value)]
         return bool(readers) and all(op.plain_name in self.target.merged for op in readers) and not set(values) & set(self.graph.outputs)
+
+    def unfused(self, operands: Collection[int], reader: Op) -> list[int]:
+        """The operands of an operation that go through memory: of several that compute layers compute for it, all but the first."""
+        fused = [value for value in operands if self.is_fused(value, reader)]
+        computed = [value for value in fused if value in self._computed]
+        return [value for value in operands if value not in fused] + computed[1:]
 
     def is_fused(self, value: int, reader: Op) -> bool:
         """Whether the runtime computes ``reader``, which alone reads ``value``, in one with what computes that."""

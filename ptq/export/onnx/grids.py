@@ -10,6 +10,7 @@ import numpy as np
 from .graph import GRID, EditableGraph
 
 __all__ = [
+    "AGAIN",
     "INTEGERS",
     "Grid",
     "add_grid",
@@ -32,6 +33,8 @@ TRANSPARENT = frozenset(
 INTEGERS = ":integers"
 # After the name of a grid's place, while the graph is rewritten: a layer may be called like its grid.
 SITE = ":grid"
+# After the name of a QuantizeLinear: the second of two equal ones.
+AGAIN = ":again"
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ def lower_grids(graph: EditableGraph) -> None:
         integers = graph.add("QuantizeLinear", [value, *labels], f"{output}{INTEGERS}", f"{name}:quantize")
         if _is_merged_into_sum(graph, value, output):
             again = graph.add("DequantizeLinear", [integers, scale, zero_point], "", f"{name}:again")
-            integers = graph.add("QuantizeLinear", [again, scale, zero_point], f"{output}{INTEGERS}:again", f"{name}:quantize:again")
+            integers = graph.add("QuantizeLinear", [again, scale, zero_point], f"{output}{INTEGERS}{AGAIN}", f"{name}:quantize{AGAIN}")
         _dequantize(graph, integers, output, [scale, zero_point], name)
 
 

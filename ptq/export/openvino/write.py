@@ -14,6 +14,7 @@ from ...util.child import run_module
 from ...util.extras import import_extra
 from ..onnx.export import ONNX_SUFFIX
 from ..onnx.write import write_onnx
+from .sums import mark_sums
 
 __all__ = ["OPENVINO_SUFFIXES", "simulated_beside", "source_of", "write_openvino"]
 
@@ -53,7 +54,9 @@ def write_openvino(prefix: str, names: Mapping[str, str], metadata: Mapping[str,
 
 def _write(source: str, target: str) -> None:
     openvino = import_extra("openvino", "openvino")
-    openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=False)
+    model = openvino.Core().read_model(source)
+    mark_sums(model)
+    openvino.save_model(model, target, compress_to_fp16=False)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ from ptq.export.call import call_of
 from ptq.export.jit.program import write_jit
 from ptq.export.manifest import read_manifest, verify_files
 from ptq.export.onnx.apart import check_apart
+from ptq.export.openvino.sums import LEVELS
 from ptq.export.openvino.write import simulated_beside, source_of, write_openvino
 from ptq.export.save import SaveReport, save_artifact
+from ptq.layers.gridded import grids_of
 from ptq.util.extras import MissingExtraError
 from quantizers.errors import MismatchError
 
@@ -180,3 +182,15 @@ def test_without_openvino_the_extra_is_named(
     with pytest.raises(MissingExtraError, match=r"paddle-ptq\[openvino\]"):
         save_artifact(models["residual", "any"], str(tmp_path / "m"), None, ("openvino",))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("target", "marked"), [("openvino", 1), ("any", 0)])
+def test_sums_without_a_grid_are_marked(models: dict[tuple[str, str], nn.Layer], target: str, marked: int, tmp_path: Path) -> None:
+    """By the file: one FakeQuantize of more levels than a kernel has, between the convolution and the addition that alone reads it."""
+    model, prefix = models["residual", target], str(tmp_path / "m")
+    spec, _ = call_of(model, None)
+    write_jit(model, prefix, spec)
+    write_openvino(prefix, {}, {})
+    text = Path(f"{prefix}.openvino.xml").read_text(encoding="utf-8")
+    assert text.count(f'levels="{LEVELS}"') == marked
+    assert text.count('levels="256"') == len(grids_of(model)) + (1 - marked)  # that of ``any`` before the addition is doubled

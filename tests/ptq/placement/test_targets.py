@@ -66,7 +66,7 @@ EXPECTED = {
     ("squeezed", "openvino"): {"input#0", "relu#0", "hardswish#0", "adaptive_avg_pool2d#0", "relu#1", "add#0"},
     ("joined", "openvino"): {"input#0", "concat#0", "relu#1"},
     ("joined", "onnxruntime"): {"input#0", "relu#0", "right", "concat#0", "relu#1"},
-    ("attending", "openvino"): {"input#0", "add#0", "subtract#0"},
+    ("attending", "openvino"): {"input#0", "b", "add#0", "subtract#0"},
     ("attending", "onnxruntime"): {"input#0", "a", "b", "add#0", "softmax#0", "subtract#0"},
 }
 
