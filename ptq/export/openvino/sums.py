@@ -44,10 +44,11 @@ def mark_sums(model: Any) -> int:
 
 def _undouble(port: Any) -> None:
     """Leaves out the second of two equal grids before the other operand: only a grid of what the addition is computed with needs it."""
-    node = port.get_source_output().get_node()
+    node, is_second = port.get_source_output().get_node(), False
     while node.get_type_name() in ("Multiply", "Subtract", "Convert"):
+        is_second = is_second or node.get_friendly_name().endswith(f":quantize{AGAIN}")
         node = node.input_value(0).get_node()
-    if node.get_type_name() == "FakeQuantize" and node.get_friendly_name().endswith(AGAIN):
+    if node.get_type_name() == "FakeQuantize" and is_second:
         port.replace_source_output(node.input_value(0))
 
 

@@ -194,3 +194,15 @@ def test_sums_without_a_grid_are_marked(models: dict[tuple[str, str], nn.Layer],
     text = Path(f"{prefix}.openvino.xml").read_text(encoding="utf-8")
     assert text.count(f'levels="{LEVELS}"') == marked
     assert text.count('levels="256"') == len(grids_of(model)) + (1 - marked)  # that of ``any`` before the addition is doubled
+
+
+def test_a_second_convolution_of_a_sum_has_one_grid(tmp_path: Path) -> None:
+    """The ONNX file doubles it, for OpenVINO would leave it out; in the own file the other convolution is the one that the sum is part of."""
+    model, prefix = converted_for(calibrated_net("attending"), "openvino"), str(tmp_path / "m")
+    spec, _ = call_of(model, None)
+    write_jit(model, prefix, spec)
+    write_openvino(prefix, {}, {})
+    nodes = [node.name for node in onnx.load(str(source_of(prefix))).graph.node]
+    text = Path(f"{prefix}.openvino.xml").read_text(encoding="utf-8")
+    assert (sum(name.endswith(":quantize:again") for name in nodes), text.count(":quantize:again")) == (1, 0)
+    assert text.count(f'levels="{LEVELS}"') == 1
