@@ -154,6 +154,7 @@ def _named(source: Path) -> dict[str, np.ndarray]:
     return {item.name: X.numpy() for item in onnx.load(str(source)).graph.input}
 
 
+@pytest.mark.slow
 def test_files_of_another_model_are_refused_and_the_older_ones_stay(
     models: dict[tuple[str, str], nn.Layer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +198,7 @@ def test_sums_without_a_grid_are_marked(models: dict[tuple[str, str], nn.Layer],
 
 
 def test_a_second_convolution_of_a_sum_has_one_grid(tmp_path: Path) -> None:
-    """The ONNX file doubles it, for OpenVINO would leave it out; in the own file the other convolution is the one that the sum is part of."""
+    """The ONNX file doubles it, for OpenVINO would leave it out; in the own file the sum is a part of the other convolution."""
     model, prefix = converted_for(calibrated_net("attending"), "openvino"), str(tmp_path / "m")
     spec, _ = call_of(model, None)
     write_jit(model, prefix, spec)
