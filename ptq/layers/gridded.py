@@ -18,9 +18,10 @@ from ..sites import CALL_INPUT, INPUT, ROOT
 from ..util.modes import untraced
 from ..util.nests import map_nest
 from ..util.paddle_private import Value
+from ..util.structural_copy import structural_copy
 from .activation_grid import ActivationGrid
 
-__all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "ungridded_class"]
+__all__ = ["GRIDS", "ActivationGrids", "grids_of", "is_gridded", "make_gridded", "on_input_grids", "ungridded", "ungridded_class"]
 
 GRIDS = "activation_grids"
 _made: dict[type, type] = {}
@@ -107,6 +108,14 @@ def grids_of(model: nn.Layer) -> Mapping[str, nn.Layer]:
 def ungridded_class(model: nn.Layer) -> type:
     """The model's class before `make_gridded`."""
     return next((base for base, made in _made.items() if made is type(model)), type(model))
+
+
+def ungridded(model: nn.Layer) -> nn.Layer:
+    """A structural copy that computes without its activation grids: its forward shows the model's own operations and nothing else."""
+    plain = structural_copy(model)
+    # the made class passes for its base, which hides the plain attribute
+    vars(object)["__class__"].__set__(plain, ungridded_class(model))
+    return plain
 
 
 def _gridded_class(base: Any) -> type:
