@@ -16,6 +16,7 @@ from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
+from .reports.report import Report, report
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "QuantOverride",
     "QuantizeReport",
     "QuantizeResult",
+    "Report",
     "calibrate",
     "check",
     "coverage",
@@ -41,5 +43,6 @@ __all__ = [
     "load_program",
     "quantize_model",
     "release",
+    "report",
     "slim",
 ]
