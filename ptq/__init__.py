@@ -16,6 +16,7 @@ from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
+from .reports.drift import Drift, Watch, watch
 from .reports.report import Report, report
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Calibration",
     "CheckReport",
+    "Drift",
     "Finding",
     "FloatFunctional",
     "ImperativePTQ",
@@ -34,6 +36,7 @@ __all__ = [
     "QuantizeReport",
     "QuantizeResult",
     "Report",
+    "Watch",
     "calibrate",
     "check",
     "coverage",
@@ -45,4 +48,5 @@ __all__ = [
     "release",
     "report",
     "slim",
+    "watch",
 ]

@@ -65,10 +65,10 @@ class ProgramSubject:
         joins = {number: f"join#{n}" for n, number in enumerate(self._joins[0])}
 
         def visit(number: int, read: list[Any], result: Any) -> Any:
-            if number in steps.reads and (array := as_array(read[0])) is not None:
+            if number in steps.reads and (array := as_array(read[0], copy=True)) is not None:
                 found.inputs[steps.reads[number]] = array
             for name in (steps.results.get(number), joins.get(number)):
-                if name is not None and (array := as_array(result)) is not None:
+                if name is not None and (array := as_array(result, copy=True)) is not None:
                     found.outputs[name] = array
             return result
 
@@ -130,13 +130,15 @@ class _Steps:
 
 
 def _is_landmark(program: Program, number: int) -> bool:
-    """Whether a step's result can be put in the place of the other program's: joins, and activations but for ReLU."""
+    """Whether a step's result can be put in the place of the other program's: joins, activations but for ReLU, pools, norms."""
     path = program._steps[number][0]
     if not path:
         return is_join(program, number)
     layer = layer_at(program, path)
-    known = PTQRegistry.is_registered_layer(layer) and not isinstance(layer, nn.ReLU)
-    return known and PTQRegistry.layer_info(layer).activation
+    if not PTQRegistry.is_registered_layer(layer) or isinstance(layer, nn.ReLU):
+        return False
+    info = PTQRegistry.layer_info(layer)
+    return not info.weight_names and not info.transparent
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import paddle
 
 from quantizers import QParams
 
@@ -70,14 +71,20 @@ class Subject(Protocol):
         """
 
 
-def as_array(value: Any) -> Array | None:
-    """The floating-point tensor, or the first of several, as a float32 array; ``None`` for anything else."""
+def as_array(value: Any, copy: bool = False) -> Array | None:
+    """The floating-point tensor, or the first of several, as a float32 array; ``None`` for anything else.
+
+    Without ``copy`` the array shares the tensor's memory where it can: what changes the tensor later changes the array.
+    """
     while isinstance(value, (tuple, list)) and value:
         value = value[0]
-    if not hasattr(value, "numpy") or not value.is_floating_point():
+    if not isinstance(value, paddle.Tensor) or not value.is_floating_point():
         return None
-    array = value.numpy() if str(value.dtype).endswith(("float32", "float64")) else value.astype("float32").numpy()
-    return np.asarray(array)
+    if value.dtype not in (paddle.float32, paddle.float64):
+        return np.asarray(value.astype("float32").numpy())
+    if copy or not value.place.is_cpu_place() or not value.is_contiguous():
+        return np.asarray(value.numpy())
+    return np.from_dlpack(value.detach())
 
 
 def answers_of(tensors: Sequence[Any]) -> list[Array]:

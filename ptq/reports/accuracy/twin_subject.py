@@ -26,6 +26,7 @@ from ...sites import ROOT
 from ...util.modes import eval_mode
 from ...util.nests import map_tensors, tensors_in
 from ..coverage.coverage import call_to_trace
+from .quick_rounding import make_quick
 from .subject import Call, Facts, Float, See, answers_of, as_array
 from .watchers import Comparing, Forcing, Noting
 
@@ -67,13 +68,15 @@ class TwinSubject:
 
     def __init__(self, model: nn.Layer, float_model: nn.Layer | None = None) -> None:
         self._base = ungridded_class(model)
-        self._grids: ActivationGrids | None = model._sub_layers[GRIDS] if is_gridded(model) else None
         self._sites = grids_of(model)
         self._float, self._int8 = ungridded(float_of(model, float_model)), ungridded(model)
+        self._grids: ActivationGrids | None = self._int8._sub_layers[GRIDS] if is_gridded(model) else None
+        make_quick(self._int8)
         self._float_layers = dict(self._float.named_sublayers(include_self=True))
         self._twins: dict[str, Any] = {n: t for n, t in model.named_sublayers(include_self=True) if isinstance(t, QuantizedLayer)}
         self._results = {name: np.asarray(twin.result_factors) for name, twin in self._twins.items() if np.ndim(twin.result_factors)}
         self._facts: dict[str, Facts] = {}
+        self._copies = True
 
     @property
     def facts(self) -> Mapping[str, Facts]:
@@ -83,7 +86,10 @@ class TwinSubject:
     def float_forward(self, call: Call) -> Float:
         """Runs the float model; places are known after the first time."""
         found = Float()
-        answer = self._run(self._float, Noting(found, self._is_compute), call, is_gridded=False)
+        watcher = Noting(found, self._is_compute, self._copies)
+        answer = self._run(self._float, watcher, call, is_gridded=False)
+        if not self._facts:  # the first forward tells whether the model changes tensors in place
+            self._copies = watcher.changed
         found.answers = answers_of(tensors_in(answer))
         if not self._facts:
             self._facts = {site or ROOT: self._facts_of(site) for site in found.outputs if self._is_compute(site, site.split("@")[0])}
@@ -106,7 +112,8 @@ class TwinSubject:
                 factors = self._facts[site or ROOT].factors if (site or ROOT) in self._facts else None
                 see_input(site or ROOT, array if factors is None else _scaled(array, 1.0 / factors))
 
-        self._run(self._int8, Forcing(self._grids, self._teller(see), tell_input, floats, self._results), call)
+        watcher = Forcing(self._grids, self._teller(see), tell_input, floats, self._results, self._passes_on)
+        self._run(self._int8, watcher, call)
 
     def _teller(self, see: See) -> Any:
         def tell(site: str, value: Any) -> None:
@@ -135,6 +142,12 @@ class TwinSubject:
             return bool(info.weight_names) and not info.weight_only
         operation = site.rpartition(".")[2].partition("#")
         return bool(operation[1]) and operation[0] in OPERATORS and OPERATORS[operation[0]].cost is not Cost.NOTHING
+
+    def _passes_on(self, site: str) -> bool:
+        layer = self._float_layers.get(site.split("@")[0])
+        if layer is None:
+            return site.rpartition(".")[2].partition("#")[0] == "relu"
+        return isinstance(layer, nn.ReLU) or (PTQRegistry.is_registered_layer(layer) and PTQRegistry.layer_info(layer).transparent)
 
     def _facts_of(self, site: str) -> Facts:
         name = site.split("@")[0]

@@ -22,15 +22,20 @@ SeeTensor = Callable[[str, Any], None]
 
 
 class Noting:
-    """Watches the float model: keeps what layers read and what layers and operations compute."""
+    """Watches the float model: keeps what layers read and what layers and operations compute.
 
-    def __init__(self, found: Float, wanted: Callable[[str, str], bool]) -> None:
-        self._found, self._wanted = found, wanted
+    With ``copies`` arrays are the model's tensors no more; ``changed`` tells afterwards whether that was needed, since an operation
+    changed in place what another had computed.
+    """
+
+    def __init__(self, found: Float, wanted: Callable[[str, str], bool], copies: bool) -> None:
+        self._found, self._wanted, self._copies = found, wanted, copies
+        self._seen: list[tuple[Any, int]] = []
 
     def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         """Notes what a compute layer reads."""
         if self._wanted(site, site.split("@")[0]):
-            array = as_array(_first_argument(layer, args, kwargs))
+            array = self._kept(_first_argument(layer, args, kwargs))
             if array is not None:
                 self._found.inputs[site] = array
         return args, kwargs
@@ -40,11 +45,21 @@ class Noting:
         return self.operation(site, output)
 
     def operation(self, site: str, output: Any) -> Any:
-        """Notes what an operation computes; as an array, which later changes in place leave alone."""
-        array = as_array(output)
+        """Notes what an operation computes."""
+        array = self._kept(output)
         if array is not None:
             self._found.outputs[site] = array
         return output
+
+    def _kept(self, value: Any) -> Array | None:
+        if isinstance(value, paddle.Tensor):
+            self._seen.append((value, value.inplace_version))
+        return as_array(value, self._copies)
+
+    @property
+    def changed(self) -> bool:
+        """Whether a tensor was changed in place after it was noted."""
+        return any(tensor.inplace_version != version for tensor, version in self._seen)
 
 
 class Comparing:
@@ -71,14 +86,21 @@ class Comparing:
 class Forcing(Comparing):
     """The same, but the model goes on with what the float model has in each place, so that no layer reads another one's errors.
 
-    What a ReLU computes is not replaced: its input was, and where channels have grids of their own its result is in their units.
+    ``passes_on`` tells of a place that its result is not replaced: a ReLU's, or that of a layer that passes its input on.  The input was,
+    and where channels have grids of their own the result is in their units.
     """
 
     def __init__(
-        self, grids: ActivationGrids | None, see: SeeTensor, see_input: SeeTensor, floats: Float, factors: Mapping[str, Array]
+        self,
+        grids: ActivationGrids | None,
+        see: SeeTensor,
+        see_input: SeeTensor,
+        floats: Float,
+        factors: Mapping[str, Array],
+        passes_on: Callable[[str], bool],
     ) -> None:
         super().__init__(grids, see)
-        self._see_input, self._floats, self._factors = see_input, floats, factors
+        self._see_input, self._floats, self._factors, self._passes_on = see_input, floats, factors, passes_on
 
     def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         """Tells what the layer multiplies."""
@@ -91,7 +113,7 @@ class Forcing(Comparing):
     def layer(self, site: str, name: str, output: Any) -> Any:
         """Tells what it computed, and goes on with the float model's result on the grid of this one."""
         self._see(site, output)
-        forced = output if site.rpartition(".")[2].startswith("relu") else self._forced(site, output)
+        forced = output if self._passes_on(site) else self._forced(site, output)
         return forced if self._grids is None else self._grids.layer(site, name, forced)
 
     def operation(self, site: str, output: Any) -> Any:

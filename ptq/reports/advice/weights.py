@@ -59,20 +59,22 @@ def weight_channels(evidence: Evidence) -> Iterator[Advice]:
 
 
 def weight_outliers(evidence: Evidence) -> Iterator[Advice]:
-    """A channel's own outliers stretch its grid, 8 bits and a scale of its own notwithstanding."""
+    """A layer with 8-bit weights and a scale for each channel, whose result loses much more than its input did."""
     for layer in evidence.layers:
-        weight = layer.weight
-        if weight is None or weight.sqnr_db is None or (weight.bits or 8) < 8 or weight.sqnr_db >= POOR or weight.rule in PER_TENSOR:
+        weight, alone, given = layer.weight, layer.alone_db, layer.input_db
+        if weight is None or weight.sqnr_db is None or (weight.bits or 8) < 8 or weight.rule in PER_TENSOR:
+            continue
+        if alone is None or given is None or alone >= POOR or alone > given - 6:
             continue
         yield Advice(
             "weight-outliers",
             (layer.name,),
             harm(layer),
             Text(
-                f"the weight costs {db(weight.sqnr_db)} although every channel has its own scale",
-                f"尽管每个通道都有自己的比例，权重的信噪比仅为 {db(weight.sqnr_db)}",
+                f"the input's rounding leaves {db(given)}, the result has {db(alone)} though every channel has its own scale",
+                f"输入舍入后为 {db(given)}，而结果为 {db(alone)}，尽管每个通道都有自己的比例",
             ),
-            Text("a few large weights in a channel leave the others few levels", "通道内少数大权重使其余权重只剩少数量化级"),
+            Text("a few large weights of a channel leave the others few levels", "通道内少数大权重使其余权重只剩少数量化级"),
             Text("leave this layer float", "让该层保持浮点"),
             leave_float(layer_of(layer.name)),
         )

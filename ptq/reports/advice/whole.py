@@ -9,7 +9,7 @@ from .advice import Advice, Evidence, Text, db, harm, layer_of, leave_float
 
 __all__ = ["few_samples", "float_by_placement", "many_layers", "worst_layer"]
 
-BAD, GOOD = 20.0, 25.0
+BAD = 20.0
 ENOUGH_SAMPLES = 32
 
 
@@ -43,7 +43,7 @@ def worst_layer(evidence: Evidence) -> Iterator[Advice]:
 def many_layers(evidence: Evidence) -> Iterator[Advice]:
     """No layer is to blame: small errors of many add up."""
     found = [layer.alone_db for layer in evidence.measured if layer.alone_db is not None]
-    if not _poor(evidence) or not found or min(found) < GOOD:
+    if not _poor(evidence) or not found or min(found) < BAD:
         return
     yield Advice(
         "many-layers",
