@@ -14,18 +14,30 @@ Array = npt.NDArray[Any]
 
 # Outside these bounds float32 squares lose digits, or all of them.
 _LEAST, _MOST = 1e-25, 1e25
-_PIECE = 1 << 16
+_PIECE = 1 << 15
 
 
 def power(array: Array) -> float:
     """The sum of squares, accurate to about 1e-6, infinite or NaN where the array is."""
     flat = np.ascontiguousarray(array).reshape(-1)
     if flat.dtype == np.float32:
-        total = math.fsum(float(np.dot(piece, piece)) for piece in np.split(flat, range(_PIECE, flat.size, _PIECE)))
+        with np.errstate(over="ignore"):
+            total = math.fsum(float(np.dot(piece, piece)) for piece in (flat[n : n + _PIECE] for n in range(0, flat.size, _PIECE)))
         if _LEAST < total < _MOST:
             return total
     wide = flat.astype(np.float64)
     return float(np.dot(wide, wide))
+
+
+def _difference(a: Array, b: Array) -> float:
+    """The power of ``a - b``."""
+    if a.dtype == b.dtype == np.float32:
+        one, two = np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1)
+        pieces = range(0, one.size, _PIECE)
+        total = math.fsum(float(np.dot(d, d)) for d in (one[n : n + _PIECE] - two[n : n + _PIECE] for n in pieces))
+        if total == 0 or _LEAST < total < _MOST:
+            return total
+    return power(a.astype(np.float64) - b.astype(np.float64))
 
 
 def decibel(signal: float, noise: float) -> float:
@@ -54,7 +66,7 @@ class Noise:
         if reference.shape != other.shape:
             return
         self.signal += power(reference) if signal is None else signal
-        self.noise += power(reference - other)
+        self.noise += _difference(reference, other)
         self.seen += 1
 
     @property

@@ -60,16 +60,16 @@ class TwinSubject:
 
     Args:
         model: what `ImperativePTQ.convert` returned, or a copy or pickle of it.
-        float_model: the float model, needed where the converted one does not keep it any more.
+        floats: what `float_of` returned for it; found by itself when ``None``.
 
     Raises:
         ModelError: the float model is not known.
     """
 
-    def __init__(self, model: nn.Layer, float_model: nn.Layer | None = None) -> None:
+    def __init__(self, model: nn.Layer, floats: nn.Layer | None = None) -> None:
         self._base = ungridded_class(model)
         self._sites = grids_of(model)
-        self._float, self._int8 = ungridded(float_of(model, float_model)), ungridded(model)
+        self._float, self._int8 = ungridded(float_of(model) if floats is None else floats), ungridded(model)
         self._grids: ActivationGrids | None = self._int8._sub_layers[GRIDS] if is_gridded(model) else None
         make_quick(self._int8)
         self._float_layers = dict(self._float.named_sublayers(include_self=True))
