@@ -97,26 +97,34 @@ def clipped_by_rule(evidence: Evidence) -> Iterator[Advice]:
 
 def calibration_narrow(evidence: Evidence) -> Iterator[Advice]:
     """The data go far beyond what a range that held everything held."""
-    beyond: list[tuple[float, LayerRecord, TensorRecord]] = []
-    for layer, tensor, _ in _inputs(evidence):
-        high = tensor.high / tensor.grid_high if tensor.grid_high else 0.0
-        low = tensor.low / tensor.grid_low if tensor.grid_low else 0.0
-        if tensor.rule in (*HOLDS_ALL, "") and tensor.clipped > 1e-4 and max(high, low) > 1.25:
-            beyond.append((max(high, low), layer, tensor))
-    if beyond:
-        worst, layer, tensor = max(beyond, key=lambda item: item[0])
-        yield Advice(
-            "calibration-narrow",
-            tuple(item[1].name for item in beyond),
-            max(harm(item[1]) for item in beyond),
-            Text(
-                f"values reach {worst:.1f} times the range of calibration ({layer.name}: {tensor.clipped:.2%} of them are cut)",
-                f"数值达到校准范围的 {worst:.1f} 倍（{layer.name}：{tensor.clipped:.2%} 被截断）",
-            ),
-            Text("the calibration data do not stand for these data", "校准数据不能代表这些数据"),
-            Text("calibrate with more samples, and with such as these among them", "用更多样本重新校准，并包含这类数据"),
-            "ptq.quantize_model(model, more_varied_data, config)",
-        )
+    beyond = [layer for layer in evidence.layers if layer.input is not None and _is_beyond(layer.input)]
+    if not beyond:
+        return
+    worst = max(beyond, key=harm)
+    share = worst.input.clipped if worst.input is not None else 0.0
+    yield Advice(
+        "calibration-narrow",
+        tuple(layer.name for layer in beyond),
+        harm(worst),
+        Text(
+            f"in {worst.name} {share:.2%} of the input lie outside of a range that held all calibration data: {db(worst.input_db)}",
+            f"{worst.name} 的输入有 {share:.2%} 落在包含全部校准数据的范围之外：{db(worst.input_db)}",
+        ),
+        Text("the calibration data do not stand for these data", "校准数据不能代表这些数据"),
+        Text("calibrate with more samples, and with such as these among them", "用更多样本重新校准，并包含这类数据"),
+        "ptq.quantize_model(model, more_varied_data, config)",
+    )
+
+
+def _is_beyond(tensor: TensorRecord) -> bool:
+    """Whether values lie outside of a range that clipped nothing of the calibration data."""
+    if tensor.sqnr_db is None or tensor.clipped < 1e-4:
+        return False
+    if tensor.step is None:  # the grids of channels hold all that was seen
+        return tensor.clipped > 1e-3 and tensor.sqnr_db < POOR
+    high = tensor.high / tensor.grid_high if tensor.grid_high else 0.0
+    low = tensor.low / tensor.grid_low if tensor.grid_low else 0.0
+    return tensor.rule in (*HOLDS_ALL, "") and max(high, low) > 1.25
 
 
 def unused_negatives(evidence: Evidence) -> Iterator[Advice]:

@@ -31,7 +31,7 @@ from .counts import Drift, TensorCounts
 
 __all__ = ["Watch", "watch"]
 
-RATE, MOST = 0.02, 64
+RATE, MOST = 0.01, 64
 # Beyond a range by less than this share of its width is as good as inside: sums in another order differ by as much.
 TOLERANCE = 1e-3
 

@@ -17,6 +17,7 @@ __all__ = ["page"]
 
 Content = Mapping[str, Any]
 MOST_OPERATIONS = 400
+SHOWN_FINDINGS = 10
 SEARCH = ("search layers", "搜索层")
 
 
@@ -91,7 +92,12 @@ def _verdict(content: Content) -> str:
 def _advice(findings: Sequence[Content]) -> str:
     if not findings:
         return element("p", both("No rule found anything to improve.", "没有规则发现需要改进之处。"))
-    return "".join(_finding(finding) for finding in findings)
+    cards = [_finding(finding) for finding in findings]
+    if len(cards) <= SHOWN_FINDINGS:
+        return "".join(cards)
+    count = len(cards) - SHOWN_FINDINGS
+    rest = f"<details><summary>{both(f'{count} more', f'其余 {count} 条')}</summary>{''.join(cards[SHOWN_FINDINGS:])}</details>"
+    return "".join(cards[:SHOWN_FINDINGS]) + rest
 
 
 def _finding(finding: Content) -> str:
