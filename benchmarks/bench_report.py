@@ -26,7 +26,7 @@ from benchmarks.report import print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from ptq.reports.accuracy import TwinSubject, measure
 
-__all__ = ["main"]
+__all__ = ["REC", "cost", "main", "quantized_net"]
 
 SAMPLES = 32
 REC = "rec"
@@ -42,7 +42,8 @@ def _rec_lines() -> np.ndarray:
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(127.5) - 1
 
 
-def _result(name: str, placement: str) -> tuple[ptq.QuantizeResult, np.ndarray, int]:
+def quantized_net(name: str, placement: str) -> tuple[ptq.QuantizeResult, np.ndarray, int]:
+    """A net quantized by the default settings, inputs that it was not calibrated with, and the size of a batch."""
     if name == REC:
         x = _rec_lines()
         folder = ocr_folder("PP-OCRv4 recognition")
@@ -85,7 +86,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            result, dev, batch = _result(name, options.placement)
+            result, dev, batch = quantized_net(name, options.placement)
             data = list(batches(dev[:SAMPLES], min(batch, SAMPLES)))
             page = Path(options.out or folder, f"{name}.html")
             start = time.perf_counter()

@@ -27,7 +27,7 @@ def make_quick(model: nn.Layer) -> None:
     for layer in model.sublayers(include_self=True):
         # a twin with a rounding of its own (a subclass, an attribute) keeps it
         if isinstance(layer, GridInput) and type(layer).quantize_input is GridInput.quantize_input and layer.input_qparams is not None:
-            vars(layer).setdefault("quantize_input", _quick(layer))
+            layer.__dict__.setdefault("quantize_input", _quick(layer))
 
 
 def _quick(layer: Any) -> Callable[[paddle.Tensor], paddle.Tensor]:

@@ -155,7 +155,7 @@ class Drift:
 
 
 def _typed(value: Any, kind: Any) -> Any:
-    expected = {"str": str, "int": int, "float": (int, float)}[str(kind)]
+    expected: Any = {"str": str, "int": int, "float": (int, float)}[str(kind)]
     if not isinstance(value, expected) or isinstance(value, bool):
         raise ValueError(f"{value!r} is no {kind}")
     return value

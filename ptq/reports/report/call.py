@@ -170,12 +170,7 @@ def _report(
         recovery=source.recovery,
     )
     content = {
-        "format": FORMAT,
-        "version": VERSION,
         "title": name,
-        "made": _made(),
-        "placement": source.placement,
-        "calibrated": calibrated,
         "data": {"samples": measured.samples, "batches": measured.batches, "fingerprint": fingerprint},
         "reproduce": reproduce,
         "outputs": measured.outputs,
@@ -185,13 +180,27 @@ def _report(
         "verdict": [sentence._asdict() for sentence in sentences],
         "findings": [finding.to_dict() for finding in findings],
         "layers": layers,
+        **_origin(source),
+    }
+    if profiled is not None and profiled.note:
+        content["notes"] = [*source.notes, profiled.note]
+    return Report(findings, _worst_first(layers), measured.outputs, plain(content), other)
+
+
+def _origin(source: Source) -> dict[str, Any]:
+    """What the JSON holds that was known before anything was measured."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "made": _made(),
+        "placement": source.placement,
+        "calibrated": source.calibrated,
         "check": source.check,
-        "coverage": None if ledger is None else ledger.to_dict(),
+        "coverage": None if source.ledger is None else source.ledger.to_dict(),
         "recovery": source.recovery,
         "graph": {"nodes": source.nodes, "edges": [list(pair) for pair in source.edges]} if source.nodes else None,
-        "notes": [*source.notes, *([profiled.note] if profiled is not None and profiled.note else [])],
+        "notes": source.notes,
     }
-    return Report(findings, _worst_first(layers), measured.outputs, plain(content), other)
 
 
 def _worst_first(layers: tuple[LayerRecord, ...]) -> tuple[LayerRecord, ...]:

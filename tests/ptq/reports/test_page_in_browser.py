@@ -14,7 +14,12 @@ from chromium import Chromium, find_chromium
 from report_nets import Sound, batches, quantized
 
 import ptq
+from benchmarks.bench_report import REC, quantized_net
+from benchmarks.programs import why_no_ocr
+from benchmarks.real_nets import NETS, why_absent
+from benchmarks.real_nets import batches as real_batches
 from ptq.reports.page import page
+from ptq.reports.report.schema import check_content
 
 BROWSER = find_chromium()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here (Debian's package chromium, or the variable CHROMIUM)")
@@ -150,3 +155,23 @@ def test_many_layers_stay_usable(browser: Chromium, contents: tuple[dict[str, An
     if count == 300:
         assert len(html.encode()) <= MOST_BYTES
         assert seconds <= MOST_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(why_absent()), reason=why_absent() or "-")
+@pytest.mark.parametrize("name", [*NETS, REC])
+def test_reports_of_real_nets(browser: Chromium, tmp_path: Path, name: str) -> None:
+    if name == REC and why_no_ocr():
+        pytest.skip(why_no_ocr())
+    result, dev, batch = quantized_net(name, "full")
+    report = ptq.report(result, list(real_batches(dev[:16], min(batch, 16))), path=tmp_path / "page.html")
+    check_content(report.to_dict())
+    assert (tmp_path / "page.html").stat().st_size <= MOST_BYTES
+    for width, dark in SIZES:
+        browser.problems.clear()
+        start = time.perf_counter()
+        browser.open(tmp_path / "page.html", width, dark=dark)
+        browser.run("document.querySelector('#layers .open').click()")
+        assert time.perf_counter() - start <= MOST_SECONDS
+        assert browser.run("document.documentElement.scrollWidth") <= width
+        assert browser.problems == []

@@ -192,6 +192,26 @@ def test_a_copy_needs_the_float_model_and_then_says_the_same(result: ptq.Quantiz
         assert (a.name, a.alone_db, a.total_db) == (b.name, pytest.approx(b.alone_db, abs=0.1), pytest.approx(b.total_db, abs=0.1))
 
 
+class Recovered(ptq.QuantizeReport):
+    """A report with two steps of a recovery, as a recipe leaves them."""
+
+    def to_dict(self) -> dict[str, Any]:
+        rungs = [
+            {"step": "weights", "before": 20.0, "after": 24.5, "kept": True, "seconds": 3.0},
+            {"step": "distill", "before": 24.5, "after": 22.0, "kept": False, "seconds": 9.0},
+        ]
+        return {**super().to_dict(), "recovery": {"rungs": rungs}, "notes": ["a note"]}
+
+
+def test_recovery_steps_and_what_each_gained(result: ptq.QuantizeResult) -> None:
+    history = Recovered(**vars(result.report))
+    report = ptq.report(ptq.QuantizeResult(result.model, history), batches(1, seed=50), path=None)
+    check_content(report.to_dict())
+    assert "1 of 2 recovery steps were kept: 20.00 became 24.50." in str(report)
+    assert 'id="recovery"' in report.to_html()
+    assert "a note" in report.to_dict()["notes"]
+
+
 def test_samples_are_bounded(result: ptq.QuantizeResult) -> None:
     assert ptq.report(result, batches(3), path=None, max_samples=20).to_dict()["data"]["samples"] == 32
 
