@@ -13,7 +13,7 @@ from paddle import nn
 from .program import Program, layer_at
 from .steps import Call
 
-__all__ = ["Tap", "compute_taps", "tapped"]
+__all__ = ["NORMS", "Tap", "compute_taps", "tapped"]
 
 COMPUTE_LAYERS = (
     *(nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),

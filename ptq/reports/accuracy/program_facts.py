@@ -17,7 +17,7 @@ from ...programs import Program
 from ...programs.program import layer_at
 from ...programs.rounding import Rounding, roundings
 from ...programs.steps import Call
-from ...programs.taps import Tap
+from ...programs.taps import NORMS, Tap
 from ...registry import PTQRegistry
 from .subject import Facts
 
@@ -37,7 +37,7 @@ class ProgramFacts:
         self._roundings = {rounding.result: rounding for rounding in roundings(program)}
         self._taps = {tap.place: number for number, tap in enumerate(others)}
         self.results: dict[int, Array] = {}
-        pairs = [(_weight(float_program, a.step), _weight(program, b.step)) for a, b in zip(taps, others, strict=True)]
+        pairs = [(_folded_weight(float_program, a), _weight(program, b.step)) for a, b in zip(taps, others, strict=True)]
         inputs = [self._input_factors(other, pairs) for other in others]
         self._restored_results()
         found = [
@@ -150,6 +150,29 @@ class ProgramFacts:
                 return None
             place = reads[0]
         return self._roundings[place]
+
+
+def _folded_weight(program: Program, tap: Tap) -> Array | None:
+    """The weight of a layer of the float program, the batch norm behind it folded in, as it is before quantizing."""
+    weight = _weight(program, tap.step)
+    makers = {(step[3] if isinstance(step[3], int) else step[3][0]): step for step in program._steps}
+    place = tap.place
+    while weight is not None and makers[place] is not program._steps[tap.step]:
+        path, _, reads, _, _ = makers[place]
+        norm = layer_at(program, path) if path else None
+        if isinstance(norm, NORMS):
+            layer_path = program._steps[tap.step][0]
+            layer = layer_at(program, layer_path) if layer_path else None
+            axis = (PTQRegistry.layer_info(layer).quant_axis or 0) if layer is not None else weight.ndim - 1
+            weight = weight * _norm_factor(norm).reshape([-1 if n == axis else 1 for n in range(weight.ndim)])
+        place = next(place for place in reads if place in makers)
+    return weight
+
+
+def _norm_factor(norm: Any) -> Array:
+    variance = norm._variance.numpy().astype(np.float64)
+    gain = 1.0 if norm.weight is None else norm.weight.numpy().astype(np.float64)
+    return np.asarray(gain / np.sqrt(variance + norm._epsilon), dtype=np.float32)
 
 
 def _grid(rounding: Rounding) -> QParams:

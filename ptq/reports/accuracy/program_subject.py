@@ -16,7 +16,7 @@ from quantizers.errors import MismatchError
 from ...programs import Program
 from ...programs.program import layer_at, run_steps
 from ...programs.rounding import is_join
-from ...programs.taps import Tap, compute_taps
+from ...programs.taps import NORMS, Tap, compute_taps
 from ...registry import PTQRegistry
 from .program_facts import ProgramFacts
 from .subject import Call, Facts, Float, See, answers_of, as_array
@@ -130,12 +130,12 @@ class _Steps:
 
 
 def _is_landmark(program: Program, number: int) -> bool:
-    """Whether a step's result can be put in the place of the other program's: joins, activations but for ReLU, pools, norms."""
+    """Whether a step's result can be put in the place of the other program's: joins, activations but for ReLU, pools."""
     path = program._steps[number][0]
     if not path:
         return is_join(program, number)
     layer = layer_at(program, path)
-    if not PTQRegistry.is_registered_layer(layer) or isinstance(layer, nn.ReLU):
+    if not PTQRegistry.is_registered_layer(layer) or isinstance(layer, (nn.ReLU, *NORMS)):
         return False
     info = PTQRegistry.layer_info(layer)
     return not info.weight_names and not info.transparent
