@@ -142,7 +142,11 @@ def _graph() -> str:
     choose = f'<select id="colour" aria-label="colour">{options}</select>'
     named = (("expand", "expand all", "全部展开"), ("collapse", "collapse all", "全部折叠"))
     buttons = "".join(f'<button type="button" id="{name}">{both(en, zh)}</button>' for name, en, zh in named)
-    hint = element("p", both("Click a block to open or close it.", "点击块以展开或折叠。"), class_="legend")
+    hint = element(
+        "p",
+        both("Click a block to open it, double-click an operation in it to close it.", "点击块以展开，双击其中的算子以折叠。"),
+        class_="legend",
+    )
     return f'<div class="controls">{choose}{buttons}</div>{hint}<div class="scroll tall" id="graph"></div>'
 
 

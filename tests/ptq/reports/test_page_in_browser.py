@@ -132,6 +132,9 @@ def test_the_network_opens_and_closes_and_changes_colour(
     browser.run("document.querySelector('#graph .node.block').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
     assert browser.run("document.querySelectorAll('#graph .node.block').length") == 1
     assert browser.run("document.querySelectorAll('#graph .edge').length") > 3
+    inside = "Array.from(document.querySelectorAll('#graph .node')).find(n => n.textContent.includes('block.0'))"
+    browser.run(f"{inside}.dispatchEvent(new MouseEvent('dblclick', {{bubbles: true}}))")
+    assert browser.run("document.querySelectorAll('#graph .node.block').length") == 2
     fills = "Array.from(document.querySelectorAll('#graph rect')).map(r => r.getAttribute('fill')).join()"
     before = browser.run(fills)
     browser.run("(e => {e.value='state'; e.dispatchEvent(new Event('change'))})(document.getElementById('colour'))")
