@@ -32,8 +32,8 @@ from benchmarks.report import print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from benchmarks.zoo import settle
 from ptq import ImperativePTQ, PTQConfig
-from ptq.bench.timing import clock_for, compare, interleave
 from ptq.runtimes import onnxruntime, openvino
+from ptq.runtimes.timing import clock_for, compare, interleave
 
 __all__ = ["NETS", "made", "measured"]
 

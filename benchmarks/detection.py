@@ -13,9 +13,9 @@ import ptq
 from benchmarks.metrics import map_f1, sqnr
 from benchmarks.programs import ocr_folder, why_no_ocr
 from benchmarks.real_nets import NETS, why_absent
-from ptq.bench.timing import clock_for, compare, interleave
 from ptq.runtimes import onnxruntime, openvino
 from ptq.runtimes.cpu import this_cpu
+from ptq.runtimes.timing import clock_for, compare, interleave
 
 __all__ = ["agreement", "speed"]
 

@@ -16,12 +16,15 @@ from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
+from .reports.drift import Drift, Watch, watch
+from .reports.report import Report, report
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Calibration",
     "CheckReport",
+    "Drift",
     "Finding",
     "FloatFunctional",
     "ImperativePTQ",
@@ -32,6 +35,8 @@ __all__ = [
     "QuantOverride",
     "QuantizeReport",
     "QuantizeResult",
+    "Report",
+    "Watch",
     "calibrate",
     "check",
     "coverage",
@@ -41,5 +46,7 @@ __all__ = [
     "load_program",
     "quantize_model",
     "release",
+    "report",
     "slim",
+    "watch",
 ]

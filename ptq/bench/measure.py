@@ -16,6 +16,7 @@ from quantizers.errors import ArtifactError, ConfigError
 from ..export.baseline import baseline_path
 from ..runtimes.cpu import this_cpu
 from ..runtimes.profile import INT8, OpTime, int8_for, is_int8
+from ..runtimes.timing import compare
 from ..util.child import run_module
 from ..util.progress import progress
 from .artifact import Artifact, Input, check_pair, fixed_batch, read_artifact, with_batch
@@ -23,7 +24,6 @@ from .reasons import FASTER, Inference, reasons
 from .report import BenchReport, Row, RuntimeResult
 from .runtimes import RUNTIMES, Runtime
 from .task import Task
-from .timing import compare
 
 __all__ = ["BATCHES", "ROUNDS", "THREADS", "bench", "in_process"]
 

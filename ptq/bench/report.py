@@ -11,7 +11,7 @@ from typing import Any
 import paddle
 
 from ..runtimes.cpu import Cpu
-from .timing import Speed
+from ..runtimes.timing import Speed
 
 __all__ = ["BenchReport", "Row", "RuntimeResult"]
 

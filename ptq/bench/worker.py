@@ -15,11 +15,11 @@ from typing import Any
 from quantizers.errors import QuantizationError
 
 from ..runtimes.profile import Run
+from ..runtimes.timing import clock_for, interleave
 from ..util.messages import last_line
 from .artifact import feeds
 from .runtimes import RUNTIMES, Load, Runtime
 from .task import Task
-from .timing import clock_for, interleave
 
 __all__ = ["work"]
 

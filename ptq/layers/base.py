@@ -117,10 +117,14 @@ class QuantizedLayer(GridInput):
         input_scale, input_zero_point: see `GridInput`.
 
     ``read_from_integers`` names the attributes of the float layer that are computed from the integers when read.
+    ``weight_factors``, ``result_factors`` tell what `scale_results` and `scale_channels` did: the twin's weights stand for those of the
+    float layer times ``weight_factors`` (broadcastable to them), its results for the layer's times ``result_factors`` (``[C]``, or 1).
     """
 
     float_class: type[nn.Layer]
     read_from_integers: tuple[str, ...] = ("weight",)
+    weight_factors: npt.NDArray[np.float64] | float = 1.0
+    result_factors: npt.NDArray[np.float64] | float = 1.0
 
     @classmethod
     def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
@@ -149,6 +153,8 @@ class QuantizedLayer(GridInput):
         shape = [1] * self._buffers["weight_quantized"].ndim
         shape[axis] = -1
         self.register_buffer("weight_scale", self.weight_scale * _tensor(factors.reshape(shape), "float32"))
+        self.weight_factors = self.weight_factors * factors.reshape(shape).astype(np.float64)
+        self.result_factors = self.result_factors * factors.astype(np.float64)
         bias = self._parameters.get("bias")
         if bias is not None:
             scaled = copy.deepcopy(bias)  # the float layer keeps its own
@@ -171,6 +177,7 @@ class QuantizedLayer(GridInput):
         weight = self._buffers["weight_quantized"]
         each = np.repeat(factors, weight.shape[0] // factors.size).reshape([-1] + [1] * (weight.ndim - 1))
         self.register_buffer("weight_scale", self.weight_scale * _tensor(each, "float32"))
+        self.weight_factors = self.weight_factors * each.astype(np.float64)
 
     def round_bias(self, input_scale: float) -> None:
         """Puts the bias on the grid of the integer sums that it is added to, ``input_scale * weight_scale``, as int8 runtimes do.

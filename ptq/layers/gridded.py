@@ -18,6 +18,7 @@ from ..sites import CALL_INPUT, INPUT, ROOT
 from ..util.modes import untraced
 from ..util.nests import map_nest
 from ..util.paddle_private import Value
+from ..util.structural_copy import structural_copy
 from .activation_grid import ActivationGrid
 from .integer_hardswish import IntegerHardswish
 
@@ -31,6 +32,8 @@ __all__ = [
     "integer_activations_of",
     "is_gridded",
     "make_gridded",
+    "on_input_grids",
+    "ungridded",
     "ungridded_class",
 ]
 
@@ -150,6 +153,14 @@ def drop_grid(model: nn.Layer, grid: nn.Layer) -> None:
 def ungridded_class(model: nn.Layer) -> type:
     """The model's class before `make_gridded`."""
     return next((base for base, made in _made.items() if made is type(model)), type(model))
+
+
+def ungridded(model: nn.Layer) -> nn.Layer:
+    """A structural copy that computes without its activation grids: its forward shows the model's own operations and nothing else."""
+    plain = structural_copy(model)
+    # the made class passes for its base, which hides the plain attribute
+    vars(object)["__class__"].__set__(plain, ungridded_class(model))
+    return plain
 
 
 def _gridded_class(base: Any) -> type:

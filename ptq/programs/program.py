@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paddle
@@ -15,9 +16,11 @@ from ..util.paddle_private import EagerParamBase
 from .plan import Plan
 from .records import Constant, Port
 
-__all__ = ["MOST_INPUTS", "Program"]
+__all__ = ["MOST_INPUTS", "Program", "Visit", "layer_at", "run_steps"]
 
 MOST_INPUTS = 12
+
+Visit = Callable[[int, list[Any], Any], Any]
 
 
 class Program(nn.Layer):  # type: ignore[misc]
@@ -93,30 +96,45 @@ def _run(program: Program, arguments: tuple[Any, ...]) -> Any:
     if len(inputs) != len(program._inputs):
         names = ", ".join(spec.name for spec in program.input_spec)
         raise TypeError(f"the program takes {len(program._inputs)} inputs ({names}), got {len(inputs)}")
+    answers = run_steps(program, inputs)
+    return answers[0] if len(answers) == 1 else answers
+
+
+@untraced
+def run_steps(program: Program, inputs: Sequence[Any], visit: Visit | None = None) -> list[Any]:
+    """Runs the steps of a program, and returns its results.
+
+    Args:
+        program: as `load_program` opened it, or with other layers in it.
+        inputs: one tensor or traced value for each input.
+        visit: gets the number of each step, what it read and what it computed, and returns what to go on with.
+    """
     values: list[Any] = [None] * program._size
     for place, value in zip(program._inputs, inputs, strict=True):
         values[place] = value
     for place, path, name in program._held:
-        values[place] = getattr(_at(program, path), name)
-    for path, function, reads, writes, dead in program._steps:
+        values[place] = getattr(layer_at(program, path), name)
+    for number, (path, function, reads, writes, dead) in enumerate(program._steps):
         tensors = [values[place] for place in reads]
         if not path:
             result = function(*tensors)
         elif function is None:
-            result = _at(program, path)(*tensors)
+            result = layer_at(program, path)(*tensors)
         else:
-            result = function(_at(program, path), *tensors)
+            result = function(layer_at(program, path), *tensors)
+        if visit is not None:
+            result = visit(number, tensors, result)
         if isinstance(writes, int):
             values[writes] = result
         else:
             _write(values, writes, result)
         for place in dead:
             values[place] = None
-    answers = [values[place] for place in program._outputs]
-    return answers[0] if len(answers) == 1 else answers
+    return [values[place] for place in program._outputs]
 
 
-def _at(program: Program, path: tuple[str, ...]) -> Any:
+def layer_at(program: Program, path: tuple[str, ...]) -> Any:
+    """The layer at a path, given in its parts."""
     # looked up each time, since quantizing puts other layers in these places
     layer: Any = program
     for name in path:

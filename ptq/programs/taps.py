@@ -10,10 +10,10 @@ from typing import Any
 
 from paddle import nn
 
-from .program import Program
+from .program import Program, layer_at
 from .steps import Call
 
-__all__ = ["Tap", "compute_taps", "tapped"]
+__all__ = ["NORMS", "Tap", "compute_taps", "tapped"]
 
 COMPUTE_LAYERS = (
     *(nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),
@@ -27,11 +27,13 @@ COMPUTE_CALLS = ("matmul", "matmul_with_flatten", "legacy_matmul", "einsum", "bm
 class Tap:
     """The result of one compute operation, its bias and the batch norm behind it included.
 
-    ``name``: the layer's path, or the operation; ``place``: of the value among those of a forward.
+    ``name``: the layer's path, or the operation; ``place``: of the value among those of a forward; ``step``: number of the step that
+    computes it, before bias and batch norm.
     """
 
     name: str
     place: int
+    step: int = -1
 
 
 def compute_taps(program: Program) -> list[Tap]:
@@ -42,10 +44,10 @@ def compute_taps(program: Program) -> list[Tap]:
         for value in reads:
             readers[value].append(number)
     taps = []
-    for path, function, _, writes, _ in program._steps:
+    for number, (path, function, _, writes, _) in enumerate(program._steps):
         place: int | None = writes if isinstance(writes, int) else writes[0]
         if place is not None and _computes(program, path, function):
-            taps.append(Tap(".".join(path) or function.function, _finished(program, place, readers, held)))
+            taps.append(Tap(".".join(path) or function.function, _finished(program, place, readers, held), number))
     return taps
 
 
@@ -61,7 +63,7 @@ def tapped(program: Program, taps: Sequence[Tap]) -> Program:
 def _computes(program: Program, path: tuple[str, ...], function: Any) -> bool:
     if not path:
         return isinstance(function, Call) and function.function in COMPUTE_CALLS
-    return isinstance(_layer(program, path), COMPUTE_LAYERS)
+    return isinstance(layer_at(program, path), COMPUTE_LAYERS)
 
 
 def _finished(program: Program, place: int, readers: dict[int, list[int]], held: set[int]) -> int:
@@ -69,17 +71,10 @@ def _finished(program: Program, place: int, readers: dict[int, list[int]], held:
     while place not in program._outputs and len(readers[place]) == 1:
         path, function, reads, writes, _ = program._steps[readers[place][0]]
         adds = not path and isinstance(function, Call) and function.function == "add" and bool(held & set(reads) - {place})
-        if not (adds or (path and isinstance(_layer(program, path), NORMS))):
+        if not (adds or (path and isinstance(layer_at(program, path), NORMS))):
             break
         following = writes if isinstance(writes, int) else writes[0]
         if following is None:
             break
         place = following
     return place
-
-
-def _layer(program: Program, path: tuple[str, ...]) -> Any:
-    layer: Any = program
-    for name in path:
-        layer = layer._sub_layers[name]
-    return layer

@@ -16,7 +16,7 @@ from quantizers.errors import ArtifactError
 from ..util.extras import import_extra
 from .profile import COMPUTE, CONVERSION, INT8, OTHER, Executed, OpTime, Run, summed
 
-__all__ = ["EXACT", "ONNX_RUNTIME", "Event", "OnnxRuntime", "load", "open_session", "profile", "read_events", "read_profile"]
+__all__ = ["EXACT", "ONNX_RUNTIME", "Event", "OnnxRuntime", "events_of", "load", "open_session", "profile", "read_events", "read_profile"]
 
 ONNX_RUNTIME = "ONNX Runtime"
 # Without int8 dot products products of uint8 and int8 are added in 16 bits, which saturate; with this option weights become uint8 and
@@ -63,6 +63,16 @@ class Event:
     kernel: str
     seconds: float
 
+    @property
+    def kind(self) -> str:
+        """``"compute"``, ``"conversion"`` or ``"other"``, see `OpTime`."""
+        return _kind(self.kernel)[0]
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether it computes on integers."""
+        return _kind(self.kernel)[2] == INT8
+
 
 def read_events(events: Sequence[Mapping[str, Any]], warm_up: int) -> list[Event]:
     """The nodes of a profile in order, those of the first ``warm_up`` inferences, which set things up, left out."""
@@ -81,6 +91,12 @@ def _profiled(model: str | bytes, inputs: Any, warm_up: int, inferences: int, **
             session.run(None, named)
         found: list[Mapping[str, Any]] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return found
+
+
+def events_of(file: str, feeds: Sequence[np.ndarray], threads: int, inferences: int) -> list[Event]:
+    """Every execution of a node in so many inferences, in order."""
+    found = _profiled(file, lambda session: _named(session, file, feeds), WARM_UP, inferences, threads=threads)
+    return read_events(found, WARM_UP)
 
 
 def load(file: str, feeds: Sequence[np.ndarray], threads: int) -> Run:

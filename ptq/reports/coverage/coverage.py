@@ -14,13 +14,12 @@ from quantizers.errors import ModelError, TraceError
 from ...calibration.state import state_of
 from ...graph.dataflow import Graph
 from ...graph.tracing import trace
-from ...layers.gridded import ungridded_class
+from ...layers.gridded import ungridded, ungridded_class
 from ...placement.plan import Plan
 from ...placement.targets import TARGETS
 from ...registry import PTQRegistry
 from ...util.messages import last_line
 from ...util.nests import leaves, map_nest
-from ...util.structural_copy import structural_copy
 from ...util.tracer import TRACER
 from .facts import Facts
 from .macs import macs_of
@@ -29,7 +28,7 @@ from .record import FLOAT, INT8, OBSERVED, Ledger, Row
 from .states import Judge
 from .work import works_of
 
-__all__ = ["coverage"]
+__all__ = ["call_to_trace", "coverage"]
 
 
 def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger:
@@ -52,9 +51,9 @@ def coverage(model: nn.Layer, input_spec: Sequence[Any] | None = None) -> Ledger
         raise ModelError("static mode is on: call paddle.disable_static() before asking for the coverage of a dygraph model")
     facts = Facts(model)
     try:
-        args, kwargs = _call(model, input_spec)
+        args, kwargs = call_to_trace(model, input_spec)
         with TRACER:
-            graph = trace(_ungridded(model), args, kwargs)
+            graph = trace(ungridded(model), args, kwargs)
         inputs = tuple(_described(spec) for spec in leaves((args, kwargs)) if isinstance(spec, InputSpec))
         return Ledger(_name(model), facts.converted, inputs, _rows(graph, facts))
     except Exception as error:  # a report must not fail the save that it belongs to, whatever is odd about the model
@@ -91,7 +90,7 @@ def _rows_of_layers(facts: Facts) -> tuple[Row, ...]:
     return (*rows, *parameters.unread())
 
 
-def _call(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[Any, Any]:
+def call_to_trace(model: nn.Layer, input_spec: Sequence[Any] | None) -> tuple[Any, Any]:
     """The arguments to trace with, their sizes known where possible."""
     if input_spec is not None:
         listed = [input_spec] if isinstance(input_spec, (InputSpec, paddle.Tensor)) else list(input_spec)
@@ -118,11 +117,3 @@ def _described(spec: InputSpec) -> str:
 
 def _name(model: nn.Layer) -> str:
     return ungridded_class(model).__name__
-
-
-def _ungridded(model: nn.Layer) -> nn.Layer:
-    """A structural copy that computes without its activation grids: its trace shows the model's own operations and nothing else."""
-    plain = structural_copy(model)
-    # the made class passes for its base, which hides the plain attribute
-    vars(object)["__class__"].__set__(plain, ungridded_class(model))
-    return plain

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ptq.bench.timing import SHORTEST, clock_for, compare, interleave
+from ptq.runtimes.timing import SHORTEST, clock_for, compare, interleave
 
 
 class Clock:

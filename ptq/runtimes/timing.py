@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..runtimes.profile import Run
+from .profile import Run
 
 __all__ = ["Speed", "clock_for", "compare", "interleave"]
 
