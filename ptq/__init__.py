@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distributed, slim
+from . import distributed, qat, slim
 from .calibration.calibration import Calibration
 from .calibration.run import calibrate
 from .config.config import PTQConfig, default_ptq_config
@@ -39,6 +39,7 @@ __all__ = [
     "distributed",
     "load",
     "load_program",
+    "qat",
     "quantize_model",
     "release",
     "slim",
