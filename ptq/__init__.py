@@ -16,15 +16,18 @@ from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
+from .training import QAT, ImperativeQuantAware
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "QAT",
     "Calibration",
     "CheckReport",
     "Finding",
     "FloatFunctional",
     "ImperativePTQ",
+    "ImperativeQuantAware",
     "LayerInfo",
     "Ledger",
     "PTQConfig",

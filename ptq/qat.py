@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .training import QATConfig, convert, freeze_batch_norms, joint_optimizer, prepare
+from .training import Distillation, QATConfig, convert, freeze_batch_norms, joint_optimizer, prepare
 
-__all__ = ["QATConfig", "convert", "freeze_batch_norms", "joint_optimizer", "prepare"]
+__all__ = ["Distillation", "QATConfig", "convert", "freeze_batch_norms", "joint_optimizer", "prepare"]

@@ -119,7 +119,7 @@ class _Trained:
         inward = layer._sub_layers.get("input_grid")
         floated = as_float_layer(layer)
         self.floats[layer] = floated
-        norm, preprocess = vars(layer)["folded_norm"], vars(layer)["preprocess_weight"]
+        norm, preprocess = layer._sub_layers["norm"] if layer.owns_norm else None, vars(layer)["preprocess_weight"]
         weights = []
         for key, grid in layer._sub_layers["weight_grids"].items():
             weight = layer.float_weight(key).astype("float32")
@@ -127,9 +127,9 @@ class _Trained:
             if preprocess is not None:
                 _set_weight(floated, key, preprocess(layer._parameters[key]))
         if norm is not None:
-            if not norm.in_training:
-                weights = [multiply_channels(floated, weight, norm_factor(norm.layer)) for weight in weights]
-            fold_batch_norm(floated, norm.layer)
+            if not layer.folds:
+                weights = [multiply_channels(floated, weight, norm_factor(norm)) for weight in weights]
+            fold_batch_norm(floated, norm)
         if inward is not None and not self._read_grid(name, inward):
             return
         self.weights[name] = weights

@@ -18,7 +18,7 @@ from ..layers import ActivationGrid
 from ..registry import PTQRegistry, input_argument
 from ..util.paddle_private import RNNBase
 from .grids import GridInTraining
-from .norms import FoldedNorm
+from .norms import folded_bias, folded_weight, unfolded_result
 
 __all__ = ["ActivationInTraining", "LayerInTraining", "in_training"]
 
@@ -32,18 +32,21 @@ class LayerInTraining(nn.Layer):  # type: ignore[misc]
         input_grid: of the input, ``None`` where that is rounded already or is no activation.
         weight_grids: one for each weight, by its name.
         input_preprocess, weight_preprocess: the user's functions, as far as they are layers.
-        norm: the batch norm behind the layer, where it was taken in.
+        norm: the batch norm behind the layer, where ``owns_norm``; with ``folds`` the weight is rounded with it folded in.
     """
 
     float_class: type[nn.Layer]
+    owns_norm: bool
+    folds: bool
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the float layer, on grids, and the batch norm after it."""
         args, kwargs = self._on_grid(args, kwargs)
-        norm = vars(self)["folded_norm"]
+        output = self.float_class.forward(self, *args, **kwargs)
+        norm = self._sub_layers.get("norm") if self.owns_norm else None
         if norm is None:
-            return self.float_class.forward(self, *args, **kwargs)
-        return norm.after(self, self.float_class.forward(self, *args, **kwargs))
+            return output
+        return unfolded_result(norm, self._parameters.get("bias"), output) if self.folds else norm(output)
 
     def _on_grid(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         name = "" if args else input_argument(self.float_class)
@@ -56,10 +59,10 @@ class LayerInTraining(nn.Layer):  # type: ignore[misc]
     def float_weight(self, name: str) -> paddle.Tensor:
         """The weight that is rounded: preprocessed, and with the batch norm in it where that is folded in training."""
         weight = self._parameters[name]
-        preprocess, norm = vars(self)["preprocess_weight"], vars(self)["folded_norm"]
+        preprocess = vars(self)["preprocess_weight"]
         if preprocess is not None:
             weight = preprocess(weight)
-        return weight if norm is None else norm.before(self, weight)
+        return folded_weight(self, self._sub_layers["norm"], weight) if self.folds else weight
 
     def rounded_weight(self, name: str) -> paddle.Tensor:
         """The weight on its grid, in its own dtype."""
@@ -90,7 +93,8 @@ def in_training(
     input_grid: GridInTraining | None,
     weight_grids: Mapping[str, Any],
     *,
-    norm: FoldedNorm | None = None,
+    norm: nn.Layer | None = None,
+    folds: bool = False,
     preprocess_input: Callable[[paddle.Tensor], paddle.Tensor] | None = None,
     preprocess_weight: Callable[[paddle.Tensor], paddle.Tensor] | None = None,
 ) -> LayerInTraining:
@@ -102,7 +106,9 @@ def in_training(
     if isinstance(layer, RNNBase):
         names = {id(parameter): name for name, parameter in layer._parameters.items()}
         state["operator_weights"] = [names[id(parameter)] for parameter in state.pop("_all_weights")]
-    state.update(folded_norm=norm, preprocess_input=preprocess_input, preprocess_weight=preprocess_weight)
+    state.update(
+        owns_norm=norm is not None, folds=norm is not None and folds, preprocess_input=preprocess_input, preprocess_weight=preprocess_weight
+    )
     for name, part in (("input_grid", input_grid), ("weight_grids", WeightGrids(weight_grids))):
         if part is not None:
             made.add_sublayer(name, part)
@@ -110,7 +116,7 @@ def in_training(
         if isinstance(function, nn.Layer):
             made.add_sublayer(name, function)
     if norm is not None:
-        made.add_sublayer("norm", norm.layer)
+        made.add_sublayer("norm", norm)
     return made
 
 
@@ -121,9 +127,10 @@ def as_float_layer(layer: LayerInTraining) -> nn.Layer:
     state = made.__dict__
     state.update({name: copy.copy(value) if isinstance(value, (dict, set, list)) else value for name, value in vars(layer).items()})
     state["_original_funcs"] = OrderedDict()
-    for name in ("folded_norm", "preprocess_input", "preprocess_weight"):
+    for name in ("folds", "preprocess_input", "preprocess_weight"):
         del state[name]
-    for name in ("input_grid", "weight_grids", "input_preprocess", "weight_preprocess", "norm"):
+    own = ("input_grid", "weight_grids", "input_preprocess", "weight_preprocess", *(["norm"] if state.pop("owns_norm") else []))
+    for name in own:
         state["_sub_layers"].pop(name, None)
     if "operator_weights" in state:
         state["_all_weights"] = [state["_parameters"][name] for name in state.pop("operator_weights")]
@@ -172,8 +179,8 @@ def _all_weights(self: Any) -> list[paddle.Tensor]:
 def _bias(self: Any) -> Any:
     if "bias" not in self._parameters and "bias" not in vars(self):
         raise AttributeError(f"{self.full_name()} has no attribute 'bias'")
-    norm = vars(self)["folded_norm"]
-    return self._parameters.get("bias") if norm is None else norm.bias(self)
+    bias = self._parameters.get("bias")
+    return folded_bias(self._sub_layers["norm"], bias) if self.folds else bias
 
 
 def _reduce(layer: Any, _protocol: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import paddle
 from paddle import nn
@@ -11,7 +10,7 @@ from paddle import nn
 from ..passes.fold_batch_norm import is_batch_norm, is_channel_last
 from ..registry import PTQRegistry
 
-__all__ = ["FoldedNorm", "bare_norm", "freeze_batch_norms"]
+__all__ = ["bare_norm", "folded_bias", "folded_weight", "freeze_batch_norms", "unfolded_result"]
 
 
 def bare_norm(norm: nn.Layer) -> nn.Layer:
@@ -36,60 +35,43 @@ def freeze_batch_norms(model: nn.Layer, frozen: bool = True) -> None:
             layer._use_global_stats = frozen or (False if isinstance(layer, nn.BatchNorm) else None)
 
 
-class FoldedNorm:
-    """A batch norm that a layer in training applies itself.
+def factor(norm: nn.Layer) -> paddle.Tensor:
+    """What the running statistics multiply each channel by, ``[C]``: ``gamma / sqrt(variance + epsilon)``."""
+    deviation = paddle.sqrt(norm._variance.detach() + norm._epsilon)
+    return 1 / deviation if norm.weight is None else norm.weight / deviation
 
-    Args:
-        layer: the batch norm.
-        in_training: fold it into the weight in training, instead of letting it follow the layer.
+
+def folded_weight(layer: nn.Layer, norm: nn.Layer, weight: paddle.Tensor) -> paddle.Tensor:
+    """The weight with the batch norm's running statistics in it."""
+    return weight * factor(norm).astype(weight.dtype).reshape(_weight_shape(layer, weight.ndim))
+
+
+def folded_bias(norm: nn.Layer, bias: paddle.Tensor | None) -> paddle.Tensor | None:
+    """The bias that goes with a folded weight; none while statistics are learned, for then the batch's count."""
+    if _learns_statistics(norm):
+        return None
+    mean = norm._mean.detach()
+    folded = (0 - mean if bias is None else bias - mean) * factor(norm)
+    return folded if norm.bias is None else folded + norm.bias
+
+
+def unfolded_result(norm: nn.Layer, bias: paddle.Tensor | None, output: paddle.Tensor) -> paddle.Tensor:
+    """The result of a layer with a folded weight, normalised by the statistics of the batch while these are learned.
+
+    The factor of the running statistics is taken out again, so that weights are rounded without the noise of single batches
+    (Krishnamoorthi 2018, arXiv:1806.08342, 3.2.2).
     """
+    if not _learns_statistics(norm):
+        return output
+    multiplied = factor(norm)
+    shape = _output_shape(norm, output.ndim)
+    safe = paddle.where(multiplied.abs() < 1e-12, paddle.ones([]), multiplied)
+    raw = output / safe.astype(output.dtype).reshape(shape)
+    return norm(raw if bias is None else raw + bias.reshape(shape))
 
-    def __init__(self, layer: nn.Layer, in_training: bool) -> None:
-        self.layer = layer
-        self.in_training = in_training
 
-    def __deepcopy__(self, memo: Any) -> FoldedNorm:
-        return FoldedNorm(copy.deepcopy(self.layer, memo), self.in_training)
-
-    @property
-    def _learns_statistics(self) -> bool:
-        return bool(self.layer.training) and not self.layer._use_global_stats
-
-    def factor(self) -> paddle.Tensor:
-        """What the running statistics multiply each channel by, ``[C]``: ``gamma / sqrt(variance + epsilon)``."""
-        deviation = paddle.sqrt(self.layer._variance.detach() + self.layer._epsilon)
-        return 1 / deviation if self.layer.weight is None else self.layer.weight / deviation
-
-    def before(self, layer: Any, weight: paddle.Tensor) -> paddle.Tensor:
-        """The weight that is rounded."""
-        if not self.in_training:
-            return weight
-        return weight * self.factor().astype(weight.dtype).reshape(_weight_shape(layer, weight.ndim))
-
-    def bias(self, layer: Any) -> Any:
-        """The bias that the layer itself adds."""
-        own = layer._parameters.get("bias")
-        if not self.in_training:
-            return own
-        if self._learns_statistics:
-            return None
-        mean = self.layer._mean.detach()
-        bias = (0 - mean if own is None else own - mean) * self.factor()
-        return bias if self.layer.bias is None else bias + self.layer.bias
-
-    def after(self, layer: Any, output: paddle.Tensor) -> paddle.Tensor:
-        """The layer's result, normalised."""
-        if not self.in_training:
-            return self.layer(output)
-        if not self._learns_statistics:
-            return output
-        # the factor of the running statistics is taken out again, so that the batch's take its place: no noise in the weight's grid
-        factor = self.factor()
-        safe = paddle.where(factor.abs() < 1e-12, paddle.ones([]), factor)
-        shape = _output_shape(self.layer, output.ndim)
-        raw = output / safe.astype(output.dtype).reshape(shape)
-        own = layer._parameters.get("bias")
-        return self.layer(raw if own is None else raw + own.reshape(shape))
+def _learns_statistics(norm: nn.Layer) -> bool:
+    return bool(norm.training) and not norm._use_global_stats
 
 
 def _weight_shape(layer: nn.Layer, rank: int) -> list[int]:

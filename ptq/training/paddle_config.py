@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from paddle import nn
@@ -27,9 +28,10 @@ def from_paddle(config: QuantConfig, model: nn.Layer) -> QATConfig:
     Raises:
         ConfigError: what layers get differs in more than widths, or a layer has a quanter for one of weight and input only.
     """
+    config = _own_copy(config)
     config._specify(model)
     layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if _has_weights(layer)}
-    chosen = {name: config._get_config_by_layer(layer) for name, layer in layers.items()}
+    chosen = {name: config._get_config_by_layer(layer) if name else config.global_config for name, layer in layers.items()}
     used = {name: single for name, single in chosen.items() if single is not None and (single.activation or single.weight)}
     for name, single in used.items():
         if single.activation is None or single.weight is None:
@@ -56,6 +58,15 @@ def from_paddle(config: QuantConfig, model: nn.Layer) -> QATConfig:
         overrides[name] = QuantOverride(_bits(single.activation), _bits(single.weight))
     rules = AbsmaxQuantizer(_bits(first.activation)), AbsmaxQuantizer(_bits(first.weight))
     return made.with_ptq(PTQConfig(*rules, per_channel_activations=False, overrides=overrides))
+
+
+def _own_copy(config: QuantConfig) -> QuantConfig:
+    """A copy to note the model's layers in; raises ``ConfigError`` for what only Paddle's own engine can follow."""
+    if config._customized_qat_layer_mapping or config.customized_leaves:
+        raise ConfigError("QuantConfig: add_qat_layer_mapping and add_customized_leaf are not offered; PTQRegistry.register layers instead")
+    own = copy.copy(config)
+    own._layer2config = dict(config._layer2config)
+    return own
 
 
 def _has_weights(layer: nn.Layer) -> bool:

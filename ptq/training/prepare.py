@@ -26,7 +26,7 @@ from .functions import check_functions, functions_of, optimizer_of
 from .grids import ACTIVATIONS, WEIGHTS, FunctionGrid, GridInTraining, WeightFunctionGrid, grid_settings, made_function
 from .layers import ActivationInTraining, LayerInTraining, in_training
 from .names import stays_float
-from .norms import FoldedNorm, bare_norm
+from .norms import bare_norm
 from .paddle_config import from_paddle
 
 __all__ = ["is_prepared", "joint_optimizer", "prepare", "settings_of_training"]
@@ -192,6 +192,7 @@ class _Maker:
             self._input_grid(layer, own) if has_input and not own.input_sites else None,
             grids,
             norm=norm,
+            folds=self.settings.fuse == "training",
             preprocess_input=preprocess[0] if has_input else None,
             preprocess_weight=preprocess[1],
         )
@@ -202,13 +203,13 @@ class _Maker:
                     grid.start(made.float_weight(key).astype("float32"))
         return made
 
-    def _norm(self, name: str, layer: nn.Layer) -> FoldedNorm | None:
+    def _norm(self, name: str, layer: nn.Layer) -> nn.Layer | None:
         norm = self.state.traced.pairs.get(name)
         if norm is None or self.kept_folded:
             return None
         if isinstance(layer, TRANSPOSED) and layer._groups > 1:  # its channels share scales: it stays folded
             return None
-        return FoldedNorm(bare_norm(self.before.layers[norm]), self.settings.fuse == "training")
+        return bare_norm(self.before.layers[norm])
 
     def _input_grid(self, layer: nn.Layer, own: LayerState) -> GridInTraining:
         rule, place = own.in_act_quantizer, own.in_act_quantizer.name
