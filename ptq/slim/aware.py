@@ -105,6 +105,8 @@ def quant_aware(
         if isinstance(program, (str, os.PathLike)):
             program = load_program(program)
             input_spec = program.input_spec
+            for parameter in program.parameters():  # an inference program may have been saved with all of them fixed
+                parameter.stop_gradient = not parameter.is_floating_point()
         if not isinstance(program, nn.Layer):
             raise ConfigError(f"quant_aware: program must be a layer, or the folder or prefix of a saved program, got {program!r}")
         functions = {

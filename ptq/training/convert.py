@@ -120,10 +120,9 @@ class _Trained:
         floated = as_float_layer(layer)
         self.floats[layer] = floated
         norm, preprocess = layer._sub_layers["norm"] if layer.owns_norm else None, vars(layer)["preprocess_weight"]
-        weights = []
+        weights: list[IntegerWeight] = []
         for key, grid in layer._sub_layers["weight_grids"].items():
-            weight = layer.float_weight(key).astype("float32")
-            weights.append(IntegerWeight.nearest(weight.numpy(), grid.qparams_of(weight)))
+            weights.append(grid.integers_of(layer.float_weight(key).astype("float32")))
             if preprocess is not None:
                 _set_weight(floated, key, preprocess(layer._parameters[key]))
         if norm is not None:

@@ -16,7 +16,7 @@ from .config import QATConfig
 from .grids import FunctionGrid, WeightFunctionGrid, made_function
 from .layers import LayerInTraining
 
-__all__ = ["JointOptimizer", "check_functions", "function_parameters", "functions_of", "optimizer_of"]
+__all__ = ["JointOptimizer", "function_parameters", "functions_of", "optimizer_of", "start_weights"]
 
 
 def functions_of(settings: QATConfig, layer: nn.Layer) -> tuple[Any, Any]:
@@ -25,8 +25,8 @@ def functions_of(settings: QATConfig, layer: nn.Layer) -> tuple[Any, Any]:
     return tuple(None if function is None else made_function(function, layer) for function in given)  # type: ignore[return-value]
 
 
-def check_functions(layers: Iterable[nn.Layer]) -> None:
-    """Raises `ConfigError` for a user's function that does not keep shapes, or whose results lie on no grid of integers."""
+def start_weights(layers: Iterable[nn.Layer]) -> None:
+    """Gives weights their first ranges; raises `ConfigError` for a user's function that keeps no shapes or rounds to no grid."""
     for layer in layers:
         if not isinstance(layer, LayerInTraining):
             continue
@@ -37,7 +37,9 @@ def check_functions(layers: Iterable[nn.Layer]) -> None:
                 if list(weight.shape) != list(layer._parameters[name].shape):
                     raise ConfigError(f"{grid.place}: weight_preprocess_func makes {weight.shape} of {layer._parameters[name].shape}")
                 if isinstance(grid, WeightFunctionGrid):
-                    grid.qparams_of(weight.astype("float32"))
+                    grid.integers_of(weight.astype("float32"))
+                elif not grid.is_ready:
+                    grid.start(weight.astype("float32"))
             inward = layer._sub_layers.get("input_grid")
             if isinstance(inward, FunctionGrid):
                 inward.qparams()

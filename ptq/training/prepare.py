@@ -22,7 +22,7 @@ from ..passes.fold_batch_norm import TRANSPOSED
 from ..registry import PTQRegistry
 from ..util.messages import last_line
 from .config import QATConfig, qat_config
-from .functions import check_functions, functions_of, optimizer_of
+from .functions import functions_of, optimizer_of, start_weights
 from .grids import ACTIVATIONS, WEIGHTS, FunctionGrid, GridInTraining, WeightFunctionGrid, grid_settings, made_function
 from .layers import ActivationInTraining, LayerInTraining, in_training
 from .names import stays_float
@@ -145,7 +145,7 @@ def _made_trainable(model: nn.Layer, settings: QATConfig, before: _Before) -> nn
         remove_hooks(layer)
     maker = _Maker(model, state, settings, before)
     made = {layer: maker.make(name, layer, state.layers[name]) for name, layer in layers.items() if state.layers[name].is_wanted}
-    check_functions(made.values())
+    start_weights(made.values())
     prepared = swapped(model, made)
     state.attach(prepared)
     prepared.register_forward_pre_hook(FirstCall(state), with_kwargs=True)
@@ -197,10 +197,6 @@ class _Maker:
             preprocess_weight=preprocess[1],
         )
         made._quant_config = own
-        with paddle.no_grad():
-            for key, grid in grids.items():
-                if not grid.is_ready:
-                    grid.start(made.float_weight(key).astype("float32"))
         return made
 
     def _norm(self, name: str, layer: nn.Layer) -> nn.Layer | None:

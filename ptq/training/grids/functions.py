@@ -7,6 +7,7 @@ quantizer for those that it makes of the weight.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from paddle import nn
 from quantizers import BaseQuantizer, QParams
 from quantizers.errors import ConfigError
 
+from ...layers import IntegerWeight
 from ...util.modes import eval_mode
 from .base import GridInTraining
 
@@ -33,8 +35,6 @@ def made_function(given: Any, layer: nn.Layer) -> Callable[[paddle.Tensor], padd
     Raises:
         ConfigError: it is none of these, or cannot be made.
     """
-    import copy
-
     if hasattr(given, "_instance"):  # paddle.quantization.factory.QuanterFactory
         made = given._instance(layer)
     elif isinstance(given, type):
@@ -91,15 +91,19 @@ class WeightFunctionGrid(GridInTraining):
         """What the function makes of the weight."""
         return self.function(weight)
 
-    def qparams_of(self, weight: paddle.Tensor) -> QParams:
-        """The grid that the function puts this weight on; raises ``ConfigError`` where it is none."""
+    def integers_of(self, weight: paddle.Tensor) -> IntegerWeight:
+        """What the function makes of the weight, in integers; raises ``ConfigError`` where that lies on no grid."""
         with eval_mode(self), paddle.no_grad():
             rounded = np.asarray(self.function(weight).numpy(), dtype=np.float64)
         if rounded.shape != tuple(weight.shape):
             raise ConfigError(f"{self.place}: the function makes {list(rounded.shape)} of a weight of shape {weight.shape}")
-        if _says_its_grid(self.function):
-            return _said_grid(self.function, self.place, self.axis)
-        return measured_weight_grid(rounded, self.num_bits, self.axis, self.place)
+        says = _says_its_grid(self.function)
+        grid = (
+            _said_grid(self.function, self.place, self.axis)
+            if says
+            else measured_weight_grid(rounded, self.num_bits, self.axis, self.place)
+        )
+        return IntegerWeight.nearest(rounded, grid)
 
 
 def _said_grid(quanter: Any, place: str, axis: int | None) -> QParams:

@@ -11,6 +11,7 @@ from paddle import nn
 from quantizers import BaseQuantizer, PerChannelQuantizer, QParams
 from quantizers.errors import NonFiniteError
 
+from ...layers import IntegerWeight
 from ..ranks import same_on_all_ranks
 from ..rounding import LearnedRange, drifted
 from .base import TINY, GridInTraining
@@ -62,6 +63,10 @@ class WeightGrid(GridInTraining):
     def scales(self, weight: paddle.Tensor) -> paddle.Tensor:
         """Positive float32 scales that broadcast over the weight."""
         raise NotImplementedError(f"{type(self).__name__} must define scales(weight)")
+
+    def integers_of(self, weight: paddle.Tensor) -> IntegerWeight:
+        """The weight as it is now, float32, on the grid."""
+        return IntegerWeight.nearest(weight.numpy(), self.qparams_of(weight))
 
     def qparams_of(self, weight: paddle.Tensor) -> QParams:
         """The grid as the engine has it, for the weight as it is now, float32."""
