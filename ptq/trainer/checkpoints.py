@@ -18,6 +18,7 @@ __all__ = ["MODEL", "Progress", "load_model", "load_training", "save_best", "sav
 MODEL = "model.pdparams"
 OPTIMIZER = "model.pdopt"
 PROGRESS = "progress.json"
+MARK = "|"  # between the path of a parameter and what an optimizer keeps of it
 
 
 class Progress:
@@ -36,7 +37,7 @@ class Progress:
 def save_training(folder: Path, model: nn.Layer, optimizer: Any, progress: Progress, keep: int) -> Path:
     """Writes ``iter_N``; of older ones the last ``keep - 1`` stay."""
     target = folder / f"iter_{progress.iteration}"
-    _write(target, {MODEL: model.state_dict(), OPTIMIZER: optimizer.state_dict()}, vars(progress))
+    _write(target, {MODEL: model.state_dict(), OPTIMIZER: _by_path(model, optimizer.state_dict())}, vars(progress))
     states = sorted((int(match.group(1)), path) for path in folder.iterdir() if (match := re.fullmatch(r"iter_(\d+)", path.name)))
     for _, path in states[: max(0, len(states) - keep)]:
         shutil.rmtree(path, ignore_errors=True)
@@ -92,11 +93,31 @@ def load_training(folder: str | Path, model: nn.Layer, optimizer: Any) -> Progre
     """Takes up a training where ``iter_N`` left it; raises as `load_model`."""
     place = Path(folder)
     load_model(model, place)
-    optimizer.set_state_dict(_load(place / OPTIMIZER))
+    optimizer.set_state_dict(_by_name(model, _load(place / OPTIMIZER)))
     try:
         return Progress(**json.loads((place / PROGRESS).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(f"{place / PROGRESS} cannot be read: {error}; resume from a whole iter_N folder") from error
+
+
+def _by_path(model: nn.Layer, state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state by the paths of parameters: their names, by which Paddle has it, depend on what else a process has made."""
+    paths = {parameter.name: path for path, parameter in model.named_parameters()}
+    found = {}
+    for key, value in state.items():
+        name = max((name for name in paths if key.startswith(f"{name}_")), key=len, default=None)
+        found[key if name is None else f"{paths[name]}{MARK}{key[len(name) :]}"] = value
+    return found
+
+
+def _by_name(model: nn.Layer, state: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `_by_path`, for the model as it is called now."""
+    names = {path: parameter.name for path, parameter in model.named_parameters()}
+    found = {}
+    for key, value in state.items():
+        path, mark, rest = key.partition(MARK)
+        found[f"{names.get(path, path)}{rest}" if mark else key] = value
+    return found
 
 
 def _load(file: Path) -> Any:

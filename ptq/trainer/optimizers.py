@@ -69,5 +69,4 @@ def made_schedule(values: Any, iters: int, learning_rate: float | None) -> Any:
 def made_optimizer(values: Any, schedule: Any, parameters: list[paddle.Tensor]) -> Any:
     """The optimizer of the section ``optimizer`` for these parameters."""
     kind, arguments = typed(values if values is not None else {"type": "sgd"}, "optimizer")
-    arguments.setdefault("weight_decay", None)
     return make(kind, {**arguments, "learning_rate": schedule, "parameters": parameters}, OPTIMIZERS, "optimizer")

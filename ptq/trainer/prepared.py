@@ -37,7 +37,7 @@ class Quantization:
         if distill is not None and not isinstance(distill, dict):
             raise ConfigError(f"qat: distill must be a section such as {{temperature: 2}}, got {distill!r}")
         self.distill = distill
-        overrides = values.pop("overrides", None) or {}
+        overrides = values.pop("overrides", {})
         if not isinstance(overrides, dict):
             raise ConfigError(f"qat: overrides must be a section of names of layers, got {overrides!r:.100}")
         try:

@@ -18,6 +18,7 @@ __all__ = ["NETS", "made_model"]
 
 NETS: Mapping[str, Callable[..., Any]] = {
     "LiteSeg": LiteSeg,
+    "LeNet": models.LeNet,
     **{name: getattr(models, name) for name in models.__all__ if name[0].islower() and callable(getattr(models, name))},
 }
 
