@@ -3,6 +3,7 @@
     python -m benchmarks.bench_qat                     # all of it, rows that results/qat.json has already are not run again
     python -m benchmarks.bench_qat --rows lsq-w4a4     # these rows only
     python -m benchmarks.bench_qat --steps             # what a training step costs
+    python -m benchmarks.bench_qat --camvid FOLDER     # segmentation by the command line, states and files in FOLDER
 
 ResNet-20 on 10,000 CIFAR-10 images, placement ``compute``, first and last layer at 8 bits.  Every row, the control too, starts from the
 same float net and learns from labels and from that net's answers.  Accuracy is that of the converted model on 5,000 other images.
@@ -26,7 +27,9 @@ from paddle import nn
 
 from ptq import QuantOverride
 from ptq.qat import Distillation, QATConfig, convert, prepare
+from ptq.trainer.nets.lite_seg import LiteSeg
 
+from . import camvid
 from .real_nets import MEAN, STD, data_folder, outputs, resnet20, shared_module, why_absent
 from .report import RESULTS, print_table, write_json
 from .run_all import LEFT_OUT
@@ -121,9 +124,14 @@ def accuracy(model: nn.Layer, x: np.ndarray, y: Any) -> float:
 
 
 def step_costs(rounds: int = 9) -> list[dict[str, Any]]:
-    """What a training step costs against the float step: the kinds take turns, medians of ratios."""
-    x, y = paddle.randn([64, 3, 32, 32]), paddle.randint(0, 10, [64])
-    plain = resnet20().model
+    """What a training step costs against the float step, on ResNet-20 and the segmentation net."""
+    pictures = paddle.randn([64, 3, 32, 32]), paddle.randint(0, 10, [64])
+    streets = paddle.randn([8, 3, 180, 240]), paddle.randint(0, 11, [8, 180, 240])
+    return [*_step_costs("resnet20", resnet20().model, *pictures, rounds), *_step_costs("LiteSeg", LiteSeg(11), *streets, rounds)]
+
+
+def _step_costs(net: str, plain: nn.Layer, x: paddle.Tensor, y: paddle.Tensor, rounds: int) -> list[dict[str, Any]]:
+    """The kinds take turns; medians of ratios."""
     kinds: dict[str, QATConfig | None] = {
         "float": None,
         "lsq": QATConfig(),
@@ -140,14 +148,14 @@ def step_costs(rounds: int = 9) -> list[dict[str, Any]]:
         for kind, model in models.items():
             model.train()
             begin = time.perf_counter()
-            F.cross_entropy(model(x), y).backward()
+            F.cross_entropy(model(x), y, axis=1).backward()
             optimizers[kind].step()
             optimizers[kind].clear_grad()
             times[kind].append(time.perf_counter() - begin)
     base = times["float"][1:]
     return [
         {
-            "net": "resnet20",
+            "net": net,
             "kind": kind,
             "ms": statistics.median(found[1:]) * 1e3,
             "of_float": statistics.median(mine / other for mine, other in zip(found[1:], base, strict=True)),
@@ -180,6 +188,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, help="for each row, instead of 3 or 1")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--steps", action="store_true", help="only what a training step costs")
+    parser.add_argument("--camvid", metavar="FOLDER", type=Path, help="only segmentation")
+    parser.add_argument("--camvid-iters", type=int, nargs=2, default=(2400, 400), metavar="N", help="of the float net, and on grids")
     options = parser.parse_args(arguments)
     if why_absent() or not Path(data_folder(), "cifar10_train.npz").is_file():
         print(why_absent() or "cifar10_train.npz is not here")
@@ -188,6 +198,11 @@ def main(arguments: list[str] | None = None) -> int:
         rows = step_costs()
         write_json("qat_steps", rows)
         print_table(rows, {"ms": "{:.0f}", "of_float": "{:.2f}"})
+        return 0
+    if options.camvid:
+        rows = camvid.run(options.camvid, *options.camvid_iters)
+        write_json("qat_camvid", rows, iters=list(options.camvid_iters))
+        print_table([{key: value for key, value in row.items() if not isinstance(value, (list, tuple))} for row in rows])
         return 0
     rows = _known("qat")
     for kind in options.rows:
