@@ -129,7 +129,7 @@ class _Trained:
             if not layer.folds:
                 weights = [multiply_channels(floated, weight, norm_factor(norm)) for weight in weights]
             fold_batch_norm(floated, norm)
-        if inward is not None and not self._read_grid(name, inward):
+        if not weights or (inward is not None and not self._read_grid(name, inward)):
             return
         self.weights[name] = weights
         self.preprocess[name] = vars(layer)["preprocess_input"]

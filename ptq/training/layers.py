@@ -30,7 +30,7 @@ class LayerInTraining(nn.Layer):  # type: ignore[misc]
 
     Sublayers:
         input_grid: of the input, ``None`` where that is rounded already or is no activation.
-        weight_grids: one for each weight, by its name.
+        weight_grids: one for each weight, by its name; none in a layer that stays float and is here for its batch norm alone.
         input_preprocess, weight_preprocess: the user's functions, as far as they are layers.
         norm: the batch norm behind the layer, where ``owns_norm``; with ``folds`` the weight is rounded with it folded in.
     """
@@ -65,8 +65,10 @@ class LayerInTraining(nn.Layer):  # type: ignore[misc]
         return folded_weight(self, self._sub_layers["norm"], weight) if self.folds else weight
 
     def rounded_weight(self, name: str) -> paddle.Tensor:
-        """The weight on its grid, in its own dtype."""
-        weight = self._sub_layers["weight_grids"].get(name)(self.float_weight(name))
+        """The weight on its grid, in its own dtype; as it is where it has none."""
+        grid, weight = self._sub_layers["weight_grids"].get(name), self.float_weight(name)
+        if grid is not None:
+            weight = grid(weight)
         dtype = self._parameters[name].dtype
         return weight if weight.dtype == dtype else weight.astype(dtype)
 
@@ -80,8 +82,8 @@ class WeightGrids(nn.Layer):  # type: ignore[misc]
             self.add_sublayer(name, grid)
 
     def get(self, name: str) -> Any:
-        """The grid of a weight."""
-        return self._sub_layers[name]
+        """The grid of a weight, if it has one."""
+        return self._sub_layers.get(name)
 
     def items(self) -> list[tuple[str, Any]]:
         """Names and grids."""

@@ -145,7 +145,10 @@ def _made_trainable(model: nn.Layer, settings: QATConfig, before: _Before) -> nn
         remove_hooks(layer)
     maker = _Maker(model, state, settings, before)
     made = {layer: maker.make(name, layer, state.layers[name]) for name, layer in layers.items() if state.layers[name].is_wanted}
+    made |= maker.float_layers_with_norms(made)
     start_weights(made.values())
+    for own in state.layers.values():
+        own.release()  # what calibration kept has been made ranges
     prepared = swapped(model, made)
     state.attach(prepared)
     prepared.register_forward_pre_hook(FirstCall(state), with_kwargs=True)
@@ -166,7 +169,7 @@ class FirstCall:
 
 class _Maker:
     def __init__(self, model: nn.Layer, state: State, settings: QATConfig, before: _Before) -> None:
-        self.state, self.settings, self.before = state, settings, before
+        self.model, self.state, self.settings, self.before = model, state, settings, before
         self.kept_folded = settings.fuse == "before"
         self.grids: dict[int, Any] = {}
         # a tied weight has the grid of a compute layer among those that share it
@@ -198,6 +201,17 @@ class _Maker:
         )
         made._quant_config = own
         return made
+
+    def float_layers_with_norms(self, made: Mapping[nn.Layer, nn.Layer]) -> dict[nn.Layer, nn.Layer]:
+        """Layers that stay float, and whose batch norm the engine has folded, with it again: it is trained like any other."""
+        found: dict[nn.Layer, nn.Layer] = {}
+        layers = dict(self.model.named_sublayers(include_self=True))
+        for name in self.state.traced.pairs:
+            layer = layers[name]
+            if layer not in made and (norm := self._norm(name, layer)) is not None:
+                self.before.unfold(layer, name)
+                found[layer] = in_training(layer, None, {}, norm=norm)
+        return found
 
     def _norm(self, name: str, layer: nn.Layer) -> nn.Layer | None:
         norm = self.state.traced.pairs.get(name)

@@ -64,6 +64,9 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "LSTM": ("_all_weights", "_flat_weight"),
     "Embedding": ("_padding_idx", "_max_norm"),
     "MAOutputScaleLayer": ("_layer",),
+    "QuantConfig": ("_specify", "_get_config_by_layer", "_layer2config", "_customized_qat_layer_mapping"),
+    "QuanterFactory": ("_instance",),
+    "Optimizer": ("_parameter_list", "_param_groups"),
 }
 
 

@@ -18,7 +18,7 @@ from quantizers.errors import ConfigError, ModelError
 
 
 def in_training(model: nn.Layer) -> list[str]:
-    return [name for name, layer in model.named_sublayers() if isinstance(layer, LayerInTraining)]
+    return [name for name, layer in model.named_sublayers() if isinstance(layer, LayerInTraining) and layer.weight_grids.items()]
 
 
 def images(count: int = 8) -> tuple[paddle.Tensor, paddle.Tensor]:

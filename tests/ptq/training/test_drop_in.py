@@ -19,7 +19,9 @@ from quantizers.errors import ConfigError, ModelError
 
 
 def in_training(model: nn.Layer) -> list[str]:
-    return [name for name, layer in model.named_sublayers() if isinstance(layer, LayerInTraining)]
+    return [
+        name for name, layer in model.named_sublayers() if isinstance(layer, LayerInTraining) and layer._sub_layers["weight_grids"].items()
+    ]
 
 
 @quanter("OwnQuanter")

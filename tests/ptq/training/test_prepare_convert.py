@@ -197,13 +197,28 @@ def test_overrides_bits_and_what_stays_float() -> None:
     assert (model.c1.input_grid.num_bits, model.c1.weight_grids.get("weight").num_bits) == (8, 8)
     assert (model.t.input_grid.num_bits, model.t.weight_grids.get("weight").num_bits) == (4, 4)
     assert not isinstance(model.fc, LayerInTraining)
-    assert not isinstance(model.c2, LayerInTraining)
+    assert not model.c2.weight_grids.items()
+    model.train()
+    mean = model.c2.norm._mean.numpy().copy()
+    step(model, sgd(model), *batch())
+    assert not np.array_equal(model.c2.norm._mean.numpy(), mean), "the batch norm of a float layer is trained too"
+    model.eval()
+    after = convert(model)
+    assert type(after.c2) is nn.Conv2D
+    with paddle.no_grad():
+        assert decibels(after(x), model(x)) >= 20
+
+
+def _on_grids(model: nn.Layer) -> list[str]:
+    return [
+        name for name, layer in model.named_sublayers() if isinstance(layer, LayerInTraining) and layer._sub_layers["weight_grids"].items()
+    ]
 
 
 def test_patterns_and_kinds_of_layers() -> None:
     x, _ = batch()
     model = prepare(Small(), QATConfig(not_quant_pattern="c2", quantizable_layer_type=["Conv2D", nn.Conv2DTranspose]), data=[x])
-    assert [name for name, layer in model.named_sublayers() if isinstance(layer, LayerInTraining)] == ["c1", "t"]
+    assert _on_grids(model) == ["c1", "t"]
     with pytest.raises(ConfigError, match="quantizable_layer_type has 'Convolution'"):
         prepare(Small(), QATConfig(quantizable_layer_type=["Convolution"]))
 
