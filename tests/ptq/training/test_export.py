@@ -26,7 +26,11 @@ def test_the_portable_program_answers_as_the_model_in_memory(tmp_path: Path, pla
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
-    [QATConfig("lsq", fuse="training"), QATConfig("moving_average_abs_max", "abs_max", placement="full"), QATConfig("lsq+", placement="full")],
+    [
+        QATConfig("lsq", fuse="training"),
+        QATConfig("moving_average_abs_max", "abs_max", placement="full"),
+        QATConfig("lsq+", placement="full"),
+    ],
     ids=["compute", "full", "offsets"],
 )
 def test_every_runtime_answers_as_the_model_in_training(tmp_path: Path, config: QATConfig) -> None:
