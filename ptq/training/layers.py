@@ -14,6 +14,8 @@ from typing import Any
 import paddle
 from paddle import nn
 
+from quantizers.errors import ModelError
+
 from ..layers import ActivationGrid
 from ..registry import PTQRegistry, input_argument
 from ..util.paddle_private import RNNBase
@@ -40,7 +42,9 @@ class LayerInTraining(nn.Layer):  # type: ignore[misc]
     folds: bool
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """As the float layer, on grids, and the batch norm after it."""
+        """As the float layer, on grids, and the batch norm after it; raises ``ModelError`` while Paddle traces."""
+        if not paddle.in_dynamic_mode():
+            raise ModelError("a model in training runs eagerly only; ptq.qat.convert it, then trace or save what that returns")
         args, kwargs = self._on_grid(args, kwargs)
         output = self.float_class.forward(self, *args, **kwargs)
         norm = self._sub_layers.get("norm") if self.owns_norm else None

@@ -341,3 +341,25 @@ def test_what_no_batch_reached_stays_float_with_a_warning() -> None:
     model = prepare(Small(), QATConfig())
     with pytest.warns(match="left float, since no batch reached them: c1, c2, t, fc"):
         convert(model)
+
+
+def test_a_model_in_training_is_not_traced(tmp_path: Any) -> None:
+    x, _ = batch()
+    model = prepare(Small(), QATConfig(), data=[x])
+    with pytest.raises(Exception, match="runs eagerly only"):
+        paddle.jit.save(model, str(tmp_path / "m"), [paddle.static.InputSpec([None, 3, 6, 6])])
+
+
+def test_mixed_precision_trains() -> None:
+    x, y = batch()
+    model = prepare(Small(), QATConfig(), data=[x])
+    model.train()
+    optimizer = sgd(model)
+    for _ in range(2):
+        with paddle.amp.auto_cast(dtype="bfloat16"):
+            loss = F.cross_entropy(model(x).astype("float32"), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    assert np.isfinite(float(loss))
+    assert all(np.isfinite(parameter.numpy()).all() for parameter in model.parameters())
