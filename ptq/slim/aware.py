@@ -100,25 +100,31 @@ def quant_aware(
         shared = structural_copy(program)
         shared.eval()
         return shared
+    functions = {
+        "weight_quantize_func": weight_quantize_func,
+        "act_quantize_func": act_quantize_func,
+        "weight_preprocess_func": weight_preprocess_func,
+        "act_preprocess_func": act_preprocess_func,
+        "optimizer_func": optimizer_func,
+    }
     settings = _settings(config)
     with dynamic_mode():
-        if isinstance(program, (str, os.PathLike)):
-            program = load_program(program)
-            input_spec = program.input_spec
-            for parameter in program.parameters():  # an inference program may have been saved with all of them fixed
-                parameter.stop_gradient = not parameter.is_floating_point()
-        if not isinstance(program, nn.Layer):
-            raise ConfigError(f"quant_aware: program must be a layer, or the folder or prefix of a saved program, got {program!r}")
-        functions = {
-            "weight_quantize_func": weight_quantize_func,
-            "act_quantize_func": act_quantize_func,
-            "weight_preprocess_func": weight_preprocess_func,
-            "act_preprocess_func": act_preprocess_func,
-            "optimizer_func": optimizer_func,
-        }
-        prepared = prepare(program, _qat_config(program, settings, functions), input_spec=input_spec)
+        model, spec = _opened(program, input_spec)
+        prepared = prepare(model, _qat_config(model, settings, functions), input_spec=spec)
     prepared.eval() if for_test else prepared.train()
     return prepared
+
+
+def _opened(program: Any, input_spec: Sequence[Any] | None) -> tuple[nn.Layer, Sequence[Any] | None]:
+    """The layer of a saved program, its parameters trainable, and its inputs; or a layer as it is."""
+    if isinstance(program, (str, os.PathLike)):
+        opened: Any = load_program(program)
+        for parameter in opened.parameters():  # an inference program may have been saved with all of them fixed
+            parameter.stop_gradient = not parameter.is_floating_point()
+        return opened, opened.input_spec
+    if not isinstance(program, nn.Layer):
+        raise ConfigError(f"quant_aware: program must be a layer, or the folder or prefix of a saved program, got {program!r}")
+    return program, input_spec
 
 
 def convert(

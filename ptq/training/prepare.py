@@ -67,10 +67,8 @@ def prepare(
         raise AlreadyQuantizedError(f"{type(model).__name__} is prepared for training already; convert it, or prepare the float model")
     settings = _settings(config, model)
     has_graph = data is not None or input_spec is not None
-    if settings.ptq.placement == "full" and not has_graph:
-        raise ConfigError("placement 'full' needs the model's dataflow: pass data or input_spec to prepare")
-    if settings.fuse in ("training", "before") and not has_graph:
-        raise ConfigError(f"fuse={settings.fuse!r} needs the model's dataflow: pass data or input_spec to prepare")
+    if not has_graph:
+        _check_without_graph(settings)
     if not inplace:
         model = _copied(model)
     settings = stays_float(model, settings)
@@ -134,6 +132,12 @@ def _settings(config: Any, model: nn.Layer) -> QATConfig:
     if isinstance(config, QuantConfig):
         return from_paddle(config, model)
     return qat_config(config)
+
+
+def _check_without_graph(settings: QATConfig) -> None:
+    needs = "placement 'full'" if settings.ptq.placement == "full" else f"fuse={settings.fuse!r}"
+    if settings.ptq.placement == "full" or settings.fuse in ("training", "before"):
+        raise ConfigError(f"{needs} needs the model's dataflow: pass data or input_spec to prepare")
 
 
 def _made_trainable(model: nn.Layer, settings: QATConfig, before: _Before) -> nn.Layer:
