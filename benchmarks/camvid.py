@@ -39,8 +39,8 @@ def run(folder: Path, iters: int, extra: int) -> list[dict[str, Any]]:
     interval = max(1, iters // 4)
     base = _train(folder / "float", ["train"], config, iters, interval)
     after = ["--model_path", base, "--learning_rate", RATE]
-    _train(folder / "control", ["train", *after], config, extra, max(1, extra // 2))
     trained = _train(folder / "qat", ["qat", "train", *after], config, extra, max(1, extra // 2))
+    _train(folder / "control", ["train", *after], config, extra, max(1, extra // 2))
     rows: list[dict[str, Any]] = [
         {"net": name, "best_miou": best[0], "curve": curve}
         for name in ("float", "control", "qat")
