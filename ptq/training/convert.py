@@ -19,12 +19,13 @@ from ..convert.ties import tie_weights, warn_of_float_uses
 from ..graph.tracing import trace
 from ..layers import ActivationGrid, GridInput, IntegerWeight, QuantizedActivation
 from ..layers.gridded import is_gridded
-from ..passes.fold_batch_norm import TRANSPOSED, fold_batch_norm
+from ..passes.fold_batch_norm import TRANSPOSED
 from ..passes.fuse import fuse_traced
 from ..registry import PTQRegistry
 from ..util.messages import warn
 from ..util.modes import eval_mode
-from .layers import ActivationInTraining, LayerInTraining, as_float_layer
+from .final import final_layer
+from .layers import ActivationInTraining, LayerInTraining
 from .prepare import FirstCall, is_prepared, settings_of_training
 from .preprocess import keep_preprocess
 from .scales import multiply_channels, norm_factor
@@ -35,7 +36,8 @@ __all__ = ["convert"]
 def convert(model: nn.Layer, *, inplace: bool = False, keep_float: bool = True) -> nn.Layer:
     """The quantized model of a trained one: integers by the grids that were trained, batch norms folded.
 
-    At 8 bits its answers are those of the trained model in eval mode but for rounding; every layer has the same integers.
+    Its answers are, to the bit, those of the trained model in eval mode without gradients; where batch norms are found and folded only now,
+    they are the same but for rounding.
 
     Args:
         model: from `prepare`, trained.
@@ -117,18 +119,7 @@ class _Trained:
 
     def _read_layer(self, name: str, layer: LayerInTraining) -> None:
         inward = layer._sub_layers.get("input_grid")
-        floated = as_float_layer(layer)
-        self.floats[layer] = floated
-        norm, preprocess = layer._sub_layers["norm"] if layer.owns_norm else None, vars(layer)["preprocess_weight"]
-        weights: list[IntegerWeight] = []
-        for key, grid in layer._sub_layers["weight_grids"].items():
-            weights.append(grid.integers_of(layer.float_weight(key).astype("float32")))
-            if preprocess is not None:
-                _set_weight(floated, key, preprocess(layer._parameters[key]))
-        if norm is not None:
-            if not layer.folds:
-                weights = [multiply_channels(floated, weight, norm_factor(norm)) for weight in weights]
-            fold_batch_norm(floated, norm)
+        self.floats[layer], weights = final_layer(layer)
         if not weights or (inward is not None and not self._read_grid(name, inward)):
             return
         self.weights[name] = weights
@@ -153,12 +144,6 @@ class _Trained:
             self.state.layers.pop(norm, None)
         self.state.traced.folded, self.state.traced.pairs = [norm for _, norm in pairs], dict(pairs)
         self.state.traced.graph, self.state.traced.untraced = graph, ""
-
-
-def _set_weight(layer: nn.Layer, name: str, value: paddle.Tensor) -> None:
-    parameter = copy.deepcopy(layer._parameters[name])
-    parameter.set_value(value.astype(parameter.dtype))
-    layer._parameters[name] = parameter
 
 
 def _with_twins(model: nn.Layer, state: State, trained: _Trained, keep_float: bool) -> nn.Layer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -19,6 +19,7 @@ from quantizers.errors import ModelError
 from ..layers import ActivationGrid
 from ..registry import PTQRegistry, input_argument
 from ..util.paddle_private import RNNBase
+from .final import final_twin
 from .grids import GridInTraining
 from .norms import folded_bias, folded_weight, unfolded_result
 
@@ -46,6 +47,8 @@ class LayerInTraining(nn.Layer):  # type: ignore[misc]
         if not paddle.in_dynamic_mode():
             raise ModelError("a model in training runs eagerly only; ptq.qat.convert it, then trace or save what that returns")
         args, kwargs = self._on_grid(args, kwargs)
+        if not self.training and not paddle.is_grad_enabled() and (self.owns_norm or vars(self)["read_grids"]):
+            return final_twin(self).forward(*args, **kwargs)  # to the bit what is converted: batch norms folded, biases rounded
         output = self.float_class.forward(self, *args, **kwargs)
         norm = self._sub_layers.get("norm") if self.owns_norm else None
         if norm is None:
@@ -103,8 +106,12 @@ def in_training(
     folds: bool = False,
     preprocess_input: Callable[[paddle.Tensor], paddle.Tensor] | None = None,
     preprocess_weight: Callable[[paddle.Tensor], paddle.Tensor] | None = None,
+    read_grids: Sequence[nn.Layer] = (),
 ) -> LayerInTraining:
-    """The layer in training; the float layer is not changed, and shares its parameters."""
+    """The layer in training; the float layer is not changed, and shares its parameters.
+
+    ``read_grids``: with placement ``full``, the layers that are the grids that its input lies on.
+    """
     made: LayerInTraining = _empty(layer.__class__)
     state = made.__dict__
     state.update({name: copy.copy(value) if isinstance(value, (dict, set, list)) else value for name, value in vars(layer).items()})
@@ -112,9 +119,8 @@ def in_training(
     if isinstance(layer, RNNBase):
         names = {id(parameter): name for name, parameter in layer._parameters.items()}
         state["operator_weights"] = [names[id(parameter)] for parameter in state.pop("_all_weights")]
-    state.update(
-        owns_norm=norm is not None, folds=norm is not None and folds, preprocess_input=preprocess_input, preprocess_weight=preprocess_weight
-    )
+    state.update(owns_norm=norm is not None, folds=norm is not None and folds, read_grids=list(read_grids))
+    state.update(preprocess_input=preprocess_input, preprocess_weight=preprocess_weight)
     for name, part in (("input_grid", input_grid), ("weight_grids", WeightGrids(weight_grids))):
         if part is not None:
             made.add_sublayer(name, part)
@@ -123,23 +129,6 @@ def in_training(
             made.add_sublayer(name, function)
     if norm is not None:
         made.add_sublayer("norm", norm)
-    return made
-
-
-def as_float_layer(layer: LayerInTraining) -> nn.Layer:
-    """The float layer with the parameters as they are now, its batch norm left out."""
-    kind: Any = layer.float_class
-    made: nn.Layer = kind.__new__(kind)
-    state = made.__dict__
-    state.update({name: copy.copy(value) if isinstance(value, (dict, set, list)) else value for name, value in vars(layer).items()})
-    state["_original_funcs"] = OrderedDict()
-    for name in ("folds", "preprocess_input", "preprocess_weight"):
-        del state[name]
-    own = ("input_grid", "weight_grids", "input_preprocess", "weight_preprocess", *(["norm"] if state.pop("owns_norm") else []))
-    for name in own:
-        state["_sub_layers"].pop(name, None)
-    if "operator_weights" in state:
-        state["_all_weights"] = [state["_parameters"][name] for name in state.pop("operator_weights")]
     return made
 
 

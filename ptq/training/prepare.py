@@ -148,7 +148,8 @@ def _made_trainable(model: nn.Layer, settings: QATConfig, before: _Before) -> nn
     for layer in model.sublayers(include_self=True):
         remove_hooks(layer)
     maker = _Maker(model, state, settings, before)
-    made = {layer: maker.make(name, layer, state.layers[name]) for name, layer in layers.items() if state.layers[name].is_wanted}
+    wanted = sorted(layers.items(), key=lambda item: not isinstance(item[1], ActivationGrid))  # layers refer to the grids that they read
+    made = {layer: maker.make(name, layer, state.layers[name]) for name, layer in wanted if state.layers[name].is_wanted}
     made |= maker.float_layers_with_norms(made)
     start_weights(made.values())
     for own in state.layers.values():
@@ -176,6 +177,7 @@ class _Maker:
         self.model, self.state, self.settings, self.before = model, state, settings, before
         self.kept_folded = settings.fuse == "before"
         self.grids: dict[int, Any] = {}
+        self.by_site: dict[str, ActivationInTraining] = {}
         # a tied weight has the grid of a compute layer among those that share it
         for layer in sorted(model.sublayers(include_self=True), key=PTQRegistry.is_weight_only_layer):
             own = getattr(layer, "_quant_config", None)
@@ -187,7 +189,8 @@ class _Maker:
     def make(self, name: str, layer: nn.Layer, own: LayerState) -> nn.Layer:
         """The layer in training that takes the place of a float layer or an activation's grid."""
         if isinstance(layer, ActivationGrid):
-            return ActivationInTraining(self._input_grid(layer, own))
+            self.by_site[own.site] = ActivationInTraining(self._input_grid(layer, own))
+            return self.by_site[own.site]
         grids = {key: self.grids[id(weight)] for key, weight in PTQRegistry.layer_info(layer).weights_of(layer).items()}
         norm = self._norm(name, layer)
         if norm is not None:
@@ -202,6 +205,7 @@ class _Maker:
             folds=self.settings.fuse == "training",
             preprocess_input=preprocess[0] if has_input else None,
             preprocess_weight=preprocess[1],
+            read_grids=[self.by_site[site] for site in own.input_sites],
         )
         made._quant_config = own
         return made
