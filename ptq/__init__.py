@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import distributed, slim
+from . import distributed, qat, slim
 from .calibration.calibration import Calibration
 from .calibration.run import calibrate
 from .config.config import PTQConfig, default_ptq_config
@@ -18,16 +18,19 @@ from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
 from .reports.drift import Drift, Watch, watch
 from .reports.report import Report, report
+from .training import QAT, ImperativeQuantAware
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "QAT",
     "Calibration",
     "CheckReport",
     "Drift",
     "Finding",
     "FloatFunctional",
     "ImperativePTQ",
+    "ImperativeQuantAware",
     "LayerInfo",
     "Ledger",
     "PTQConfig",
@@ -44,6 +47,7 @@ __all__ = [
     "distributed",
     "load",
     "load_program",
+    "qat",
     "quantize_model",
     "release",
     "report",

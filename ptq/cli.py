@@ -11,11 +11,11 @@ from typing import Any
 from quantizers.errors import QuantizationError, QuantizationWarning
 
 from . import __version__
-from .commands import bench, check, compare, coverage, demo, ocr, quantize, report
+from .commands import bench, check, compare, coverage, demo, ocr, qat, quantize, report, train
 
 __all__ = ["main"]
 
-COMMANDS = (quantize, check, coverage, compare, report, bench, demo, ocr)
+COMMANDS = (quantize, train, qat, check, coverage, compare, report, bench, demo, ocr)
 FAILED = 2
 
 

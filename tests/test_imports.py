@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     *("util", "registry", "sites", "config", "graph", "programs", "placement", "layers", "passes", "calibration", "convert", "runtimes"),
     *("reports.coverage", "reports.check", "export", "data", "reports.compare", "distributed", "imperative", "quantize_model"),
+    *("training", "qat"),
     *("reports.accuracy", "reports.advice", "reports.page", "reports.report", "reports.drift", "slim"),
-    *("__init__", "bench", "ocr", "commands", "cli", "__main__"),
+    *("__init__", "trainer", "bench", "ocr", "commands", "cli", "__main__"),
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
 # The same for the rooms of `quantizers`.

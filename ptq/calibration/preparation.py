@@ -79,7 +79,7 @@ class Preparation:
             check_folded(self.folded, traced.graph)
             if self.fuse:
                 self._fold(model, state, traced.graph, args, kwargs)
-        traced.folded = [norm for _, norm in self.folded]
+        traced.folded, traced.pairs = [norm for _, norm in self.folded], dict(self.folded)
 
     def _fold(self, model: nn.Layer, state: State, graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self.folded = fuse_traced(model, graph, remove_hooks)

@@ -102,12 +102,14 @@ class Traced:
         graph: the dataflow, ``None`` when there is none.
         untraced: why there is no graph.
         folded: names of the batch norms that were folded.
+        pairs: the same by the name of the layer that each was folded into.
         channels: tensors that may have a grid per channel, by the name of the layer or activation grid that rounds them.
     """
 
     graph: Graph | None = None
     untraced: str = "the model itself was never called"
     folded: list[str] = field(default_factory=list)
+    pairs: dict[str, str] = field(default_factory=dict)
     channels: dict[str, ChannelPlace] = field(default_factory=dict)
 
 

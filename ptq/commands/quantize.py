@@ -15,11 +15,12 @@ from quantizers.errors import ArtifactError, ConfigError
 
 from ..config.config import PLACEMENTS, TARGET_NAMES, PTQConfig
 from ..data import Takes, open_data
-from ..export.formats import FORMATS, JIT, formats_named
+from ..export.formats import JIT
 from ..export.metadata import checked_metadata
 from ..programs import Program, load_program
 from ..quantize_model import quantize_model
 from .data_arguments import add_data_arguments, add_input_argument, data_options, recipe_of, takes_with
+from .format_argument import ALL_FORMATS, formats
 
 __all__ = ["add_command"]
 
@@ -44,10 +45,10 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--out", required=True, metavar="PREFIX", help="where to save: the beginning of the files' names, as in int8/model")
     parser.add_argument(
         "--formats",
-        type=_formats,
+        type=formats,
         default=(JIT,),
         metavar="A,B",
-        help=f"out of {', '.join((JIT, *FORMATS))}: the portable program, int8 for ONNX Runtime and OpenVINO, int8 for "
+        help=f"out of {', '.join(ALL_FORMATS)}: the portable program, int8 for ONNX Runtime and OpenVINO, int8 for "
         "Paddle Inference, that of onnx in OpenVINO's own format "
         f"(default: {JIT})",
     )
@@ -131,15 +132,6 @@ def _check_writable(prefix: str, report: str | None) -> None:
             folder = folder.parent
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise ArtifactError(f"{path} cannot be written: {folder} is {'not writable' if folder.is_dir() else 'no folder'}")
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    try:
-        formats_named(names)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return names
 
 
 def _metadata(text: str) -> tuple[str, str]:

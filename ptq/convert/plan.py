@@ -19,7 +19,7 @@ from ..layers.gridded import grids_of
 from ..util.messages import warn
 from .target import LeftOut, left_out_for
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "make_plan", "on_grids_of"]
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,11 @@ def make_plan(
     states = {name: _with_rules(state.layers[name], activation, weight) for name in layers}
     reached = {name: layers[name] for name, own in states.items() if own.is_reached}
     unreached = [name for name, own in states.items() if own.is_wanted and name not in reached]
-    return Plan(reached, states, _on_grids(model, states, reached), unreached, target, left_out)
+    return Plan(reached, states, on_grids_of(model, states, reached), unreached, target, left_out)
 
 
-def _on_grids(model: nn.Layer, states: Mapping[str, LayerState], reached: Mapping[str, nn.Layer]) -> dict[str, list[str]]:
+def on_grids_of(model: nn.Layer, states: Mapping[str, LayerState], reached: Mapping[str, nn.Layer]) -> dict[str, list[str]]:
+    """The layers whose input is on a grid when it arrives, with the names of the layers that are these grids."""
     names = {id(layer): name for name, layer in model.named_sublayers()}
     names_of = {site: names[id(grid)] for site, grid in grids_of(model).items()}
     found = {name: [names_of[site] for site in states[name].input_sites] for name in reached if states[name].input_sites}

@@ -82,10 +82,13 @@ def check_folded(pairs: Sequence[tuple[str, str]], graph: Graph) -> None:
             raise FuseError(f"fuse_list: ['{name}', '{norm}'] should not have been fused: {NOT_ALONE}; quantize the float model again")
 
 
-def fuse_traced(model: nn.Layer, graph: Graph, release: Release | None = None) -> list[tuple[str, str]]:
+def fuse_traced(
+    model: nn.Layer, graph: Graph, release: Release | None = None, skip: Callable[[nn.Layer], bool] | None = None
+) -> list[tuple[str, str]]:
     """Folds every batch norm that the graph shows to follow a compute layer and nothing else, in place.
 
-    ``release`` is called with each batch norm that is about to leave the model, to take off it what is not the user's.
+    ``release`` is called with each batch norm that is about to leave the model, to take off it what is not the user's.  Layers of which
+    ``skip`` is true keep theirs.
 
     Returns:
         Names of the pairs that were folded.
@@ -95,6 +98,8 @@ def fuse_traced(model: nn.Layer, graph: Graph, release: Release | None = None) -
     for name in graph.layers():
         norm = graph.sole_reader(name)
         if norm is None or name not in layers or norm not in layers or why_not_foldable(layers[name], layers[norm]):
+            continue
+        if skip is not None and skip(layers[name]):
             continue
         if isinstance(layers[name], nn.Linear) and graph.output_rank(name) > 2 and not is_channel_last(layers[norm]):
             continue  # the batch norm's channels are not the Linear's features

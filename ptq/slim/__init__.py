@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .aware import convert, quant_aware
 from .post_static import quant_post_static
 
-__all__ = ["quant_post_static"]
+__all__ = ["convert", "quant_aware", "quant_post_static"]

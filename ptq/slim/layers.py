@@ -14,7 +14,7 @@ from ..programs import Program
 from ..registry import PTQRegistry
 from ..util.paddle_private import core
 
-__all__ = ["float_layers"]
+__all__ = ["KNOWN", "float_layers", "has_weights", "operators_of"]
 
 # Names of operators by what a layer of ours is; products have three names in Paddle, by age.
 PRODUCTS = frozenset({"mul", "matmul", "matmul_v2"})
@@ -50,17 +50,19 @@ def float_layers(program: Program, file: Path, operators: Any, is_full: bool, sk
     Raises:
         ConfigError: an operator is not known to carry weights, or a tensor is read by no layer.
     """
-    layers = {path: layer for path, layer in program.named_sublayers() if _has_weights(layer)}
+    layers = {path: layer for path, layer in program.named_sublayers() if has_weights(layer)}
     wanted = _checked(operators, is_full)
-    others = [] if is_full else [path for path, layer in layers.items() if not _operators_of(layer) & wanted]
+    others = [] if is_full else [path for path, layer in layers.items() if not operators_of(layer) & wanted]
     return [*others, *(path for path in _skipped(program, layers, file, skipped) if path not in others)]
 
 
-def _has_weights(layer: nn.Layer) -> bool:
+def has_weights(layer: nn.Layer) -> bool:
+    """Whether a layer has weights that can be integers."""
     return PTQRegistry.is_simulated_quant_layer(layer) or PTQRegistry.is_weight_only_layer(layer)
 
 
-def _operators_of(layer: nn.Layer) -> frozenset[str]:
+def operators_of(layer: nn.Layer) -> frozenset[str]:
+    """Paddle's names for what a layer computes."""
     if isinstance(layer, (nn.Conv2D, nn.Conv2DTranspose)):
         name, inputs = ("conv2d", 1) if isinstance(layer, nn.Conv2D) else ("conv2d_transpose", 0)
         each = 1 if inputs else layer._groups  # the weight of a plain one has the inputs of one group, of a transposed one those of all

@@ -33,6 +33,7 @@ __all__ = [
     "StaticFunction",
     "Value",
     "WeightNorm",
+    "clipped_gradient",
     "core",
     "legacy_type",
     "needed_outputs",
@@ -63,12 +64,20 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "LSTM": ("_all_weights", "_flat_weight"),
     "Embedding": ("_padding_idx", "_max_norm"),
     "MAOutputScaleLayer": ("_layer",),
+    "QuantConfig": ("_specify", "_get_config_by_layer", "_layer2config", "_customized_qat_layer_mapping"),
+    "QuanterFactory": ("_instance",),
+    "Optimizer": ("_parameter_list", "_param_groups"),
 }
 
 
 def paddle_dtype(dtype: Any) -> Any:
     """Paddle's own object for a dtype that is given by name or as NumPy's."""
     return convert_np_dtype_to_dtype_(dtype)
+
+
+def clipped_gradient(x: Any, gradient: Any, low: float, high: float) -> Any:
+    """The gradient of ``x`` clipped to ``[low, high]``: that of the result where nothing is clipped, else 0, in one pass."""
+    return C_OPS.clip_grad(x, gradient, low, high)  # type: ignore[no-untyped-call]
 
 
 def legacy_type(dtype: str) -> int:

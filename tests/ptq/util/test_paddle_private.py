@@ -47,6 +47,9 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "LSTM": lambda: nn.LSTM(2, 2),
     "Embedding": lambda: nn.Embedding(2, 2),
     "MAOutputScaleLayer": lambda: paddle_private.MAOutputScaleLayer(nn.Identity()),
+    "QuantConfig": lambda: paddle.quantization.QuantConfig(None, None),
+    "QuanterFactory": paddle.quantization.quanters.FakeQuanterWithAbsMaxObserver,
+    "Optimizer": lambda: paddle.optimizer.SGD(parameters=[paddle.create_parameter([1], "float32")]),
 }
 
 
@@ -55,6 +58,11 @@ def test_paddles_objects_have_the_attributes(kind: str) -> None:
     found = HOLDERS[kind]()
     missing = [name for name in ATTRIBUTES[kind] if not hasattr(found, name)]
     assert not missing, f"Paddle {paddle.__version__}: {kind} has no {', '.join(missing)}"
+
+
+def test_the_gradient_of_clipping() -> None:
+    x, gradient = paddle.to_tensor([-2.0, -0.5, 0.5, 2.0]), paddle.to_tensor([1.0, 2.0, 3.0, 4.0])
+    assert paddle_private.clipped_gradient(x, gradient, -1.0, 1.0).tolist() == [0.0, 2.0, 3.0, 0.0]
 
 
 def test_removing_a_hook_by_its_tables_is_as_good_as_by_its_handle() -> None:
