@@ -22,7 +22,7 @@ from ptq.export.formats import FORMATS
 from ptq.util.extras import MissingExtraError
 from quantizers.errors import ArtifactError, ExportError, MismatchError, QuantizationError
 
-ALL = ("jit", "onnx", "inference")
+ALL = ("jit", *FORMATS)
 STAGES = [(name, step) for name in FORMATS for step in ("write", "check")]
 ERRORS = [
     (ExportError("the format lacks it"), ExportError),
