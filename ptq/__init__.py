@@ -13,6 +13,7 @@ from .imperative import ImperativePTQ
 from .layers import FloatFunctional
 from .programs import load_program
 from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
+from .recovery.sensitivity import Sensitivity, sensitivity
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
@@ -32,6 +33,7 @@ __all__ = [
     "QuantOverride",
     "QuantizeReport",
     "QuantizeResult",
+    "Sensitivity",
     "calibrate",
     "check",
     "coverage",
@@ -41,5 +43,6 @@ __all__ = [
     "load_program",
     "quantize_model",
     "release",
+    "sensitivity",
     "slim",
 ]

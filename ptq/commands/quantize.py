@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ..export.metadata import checked_metadata
 from ..programs import Program, load_program
 from ..quantize_model import quantize_model
 from .data_arguments import add_data_arguments, add_input_argument, data_options, recipe_of, takes_with
+from .recovery_arguments import add_recovery_arguments, recovery_options
 
 __all__ = ["add_command"]
 
@@ -53,6 +55,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument(
         "--placement", choices=PLACEMENTS, help="compute: weights and inputs of compute layers (default); full: all that makes int8 fast"
     )
+    add_recovery_arguments(parser)
     parser.add_argument("--config", metavar="FILE", help="settings as PTQConfig.to_json writes them")
     parser.add_argument(
         "--float-layers",
@@ -86,7 +89,14 @@ def _run(options: argparse.Namespace) -> int:
     checked_metadata(metadata, options.formats)
     takes = takes_with(options, program.input_spec)
     data = open_data(options.data, takes, data_options(options, recipe))
-    result = quantize_model(program, data, config, placement=options.placement, input_spec=_specs(takes) if options.input else None)
+    result = quantize_model(
+        program,
+        data,
+        config,
+        placement=options.placement,
+        input_spec=_specs(takes) if options.input else None,
+        **recovery_options(options),
+    )
     report = replace(result.report, source=options.model)
     print("\n".join(report.lines(coverage=False)))
     result.save(options.out, options.formats, metadata=metadata or None, float_baseline=options.float_baseline)
@@ -95,12 +105,14 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _config(options: argparse.Namespace) -> PTQConfig:
+def _config(options: argparse.Namespace) -> PTQConfig | None:
+    if options.config is None and not options.float_layers:
+        return None
     config = PTQConfig() if options.config is None else PTQConfig.from_json(options.config)
-    if not options.float_layers:
-        return config
     overrides = {**config.overrides, **dict.fromkeys(options.float_layers)}
-    return PTQConfig(config.in_act_quantizer, config.wt_quantizer, placement=config.placement, overrides=overrides)
+    found = copy.deepcopy(config)
+    found.overrides = overrides
+    return found
 
 
 def _specs(takes: Sequence[Takes]) -> list[InputSpec]:
