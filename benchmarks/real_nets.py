@@ -14,7 +14,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812 - Paddle's own name for it
 from paddle import nn
 
-__all__ = ["NETS", "RealNet", "batches", "data_folder", "outputs", "why_absent"]
+__all__ = ["MEAN", "NETS", "STD", "RealNet", "batches", "data_folder", "outputs", "shared_module", "why_absent"]
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
@@ -122,7 +122,8 @@ def _load(model: nn.Layer, name: str) -> nn.Layer:
     return model
 
 
-def _shared_module() -> Any:
+def shared_module() -> Any:
+    """The module of the data folder that loads its nets and pictures."""
     spec = importlib.util.spec_from_file_location("shared_nets", data_folder() / "nets.py")
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)  # type: ignore[union-attr]
@@ -156,14 +157,14 @@ def mobilenet_vww() -> RealNet:
 
 def ppocr_det() -> RealNet:
     """PP-OCR text detection; outputs a probability map ``[n, 1, 320, 320]``."""
-    shared = _shared_module()
+    shared = shared_module()
     x = _nchw((shared.images(data_folder() / "text_tiles.npz")[0] / np.float32(255) - MEAN) / STD)
     return RealNet(shared.Net(data_folder() / "ppocr_det_v2.npz"), x[:64], x[64:], None, 16)
 
 
 def ppocr_cls() -> RealNet:
     """PP-OCR text direction; outputs probabilities ``[n, 2]``."""
-    shared = _shared_module()
+    shared = shared_module()
     x, y = shared.images(data_folder() / "text_lines.npz")
     x = _nchw(x / np.float32(127.5) - 1)
     return RealNet(shared.Net(data_folder() / "ppocr_cls.npz"), x[:100], x[100:], y[100:], 20)
@@ -172,7 +173,7 @@ def ppocr_cls() -> RealNet:
 def lm_python() -> RealNet:
     """Byte-level language model; outputs logits ``[n, 128, 128]``; the labels are the next bytes."""
     text = _arrays("text_python.npz")
-    model = _shared_module().LM(data_folder() / "lm_python.npz", heads=4)
+    model = shared_module().LM(data_folder() / "lm_python.npz", heads=4)
     return RealNet(model, text["calib"][:, :128].astype(np.int64), text["test"][:, :128].astype(np.int64), text["test"][:, 1:], 32)
 
 

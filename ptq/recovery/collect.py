@@ -17,7 +17,7 @@ from ..calibration.seen import Sample
 from ..registry import input_argument
 from ..util.modes import eval_mode
 from .gram import Gram
-from .samples import size_of
+from .samples import size_of, spread
 from .units import Unit
 from .workbench import Workbench
 
@@ -42,12 +42,18 @@ class _ReachedError(Exception):
 
 
 class Collector:
-    """Collects the sums of layers of one workbench; remembers the float model's answers as far as the memory allows."""
+    """Collects the sums of layers of one workbench; remembers the float model's answers as far as the memory allows.
 
-    def __init__(self, bench: Workbench) -> None:
+    Args:
+        bench: has the models and the samples.
+        samples: how many samples to fit on are looked at, about, in whole calls; 0 for all of them.
+    """
+
+    def __init__(self, bench: Workbench, samples: int = 0) -> None:
         self.bench = bench
-        self.calls: list[tuple[Sample, bool]] = [*((sample, True) for sample in bench.fit), *((sample, False) for sample in bench.held)]
-        self._samples = sum(size_of(sample) for sample in bench.fit)
+        self.fit = spread(bench.fit, samples)
+        self.calls: list[tuple[Sample, bool]] = [*((sample, True) for sample in self.fit), *((sample, False) for sample in bench.held)]
+        self._samples = sum(size_of(sample) for sample in self.fit)
         self._units = {name: unit for unit in bench.units for name in unit.names}
         self._known: dict[int, dict[str, list[Target]]] = {}
         self._keeps = self._estimated() <= bench.memory // 2
@@ -124,13 +130,13 @@ class Collector:
         def look(name: str, _layer: Any, x: Any, y: Any) -> None:
             unit = self._units[name]
             answer = y.astype("float32").numpy()
-            count = max(1, -(-limit // len(self.bench.fit)))
+            count = max(1, -(-limit // len(self.fit)))
             places = unit.layout.places(answer)
             random = np.random.default_rng([self.bench.seed, zlib.crc32(name.encode()), len(found[unit.name])])
             chosen = np.sort(random.choice(places, min(count, places), replace=False))
             found[unit.name].append(unit.layout.columns(x.astype("float32").numpy(), tuple(answer.shape), chosen))
 
-        for sample in self.bench.fit:
+        for sample in self.fit:
             args, kwargs = sample.call()
             with paddle.no_grad(), eval_mode(self.bench.float_model), _watched_whole(layers, look):
                 self.bench.float_model(*args, **kwargs)

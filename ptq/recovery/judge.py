@@ -39,8 +39,7 @@ def mean_sqnr(expected: Answers, answers: Answers) -> float:
             power += float(np.square(a[finite]).sum())
             noise += float(np.square(difference).sum())
         if power > 0:
-            noise = noise if np.isfinite(noise) else np.inf
-            found.append(min(10 * np.log10(power / noise), CAP) if noise > 0 else CAP)
+            found.append(min(10 * np.log10(power / noise), CAP) if 0 < noise < np.inf else CAP if noise == 0 else -np.inf)
     return float(np.mean(found)) if found else CAP
 
 

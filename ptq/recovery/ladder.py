@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .collect import Collector
 from .progress_line import ProgressLine
 from .recipes import STEPS, Recipe, Step
 from .resume import Resume
@@ -98,7 +97,6 @@ def climb(
     start = time.monotonic()
     line = ProgressLine(progress)
     bench.report = _reporter(line, None if time_budget is None else start + time_budget)
-    collector = Collector(bench)
     first = score = bench.score()
     record = Resume(bench, recipe, resume)
     rungs: list[Rung] = list(record.rungs)
@@ -112,7 +110,7 @@ def climb(
         if time_budget is not None and time.monotonic() - start >= time_budget:
             reason = f"the time budget of {time_budget:g} s ended before all steps were tried"
             break
-        rung = _try(bench, step, collector, score)
+        rung = _try(bench, step, score)
         line.clear()
         say(str(rung))
         rungs.append(rung)
@@ -122,11 +120,11 @@ def climb(
     return LadderReport(recipe.name, bench.count(bench.fit), bench.count(bench.held), first, score, tuple(rungs), reason)
 
 
-def _try(bench: Workbench, step: Step, collector: Collector, before: float) -> Rung:
+def _try(bench: Workbench, step: Step, before: float) -> Rung:
     start, cut = time.monotonic(), False
     state: Snapshot = bench.snapshot()
     try:
-        STEPS[step.name].run(bench, step.settings, collector)
+        STEPS[step.name].run(bench, step.settings)
     except _OutOfTimeError:
         cut = True
     after = bench.score()

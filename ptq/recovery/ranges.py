@@ -25,7 +25,8 @@ Array = npt.NDArray[np.float64]
 
 FACTORS = np.geomspace(0.25, 1.25, 24)
 FINE = np.array([0.7, 0.8, 0.87, 0.93, 1.07, 1.15])
-COLUMNS = 4096
+COLUMNS = 2048
+SAMPLES = 128
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Reader:
         return float(noise / max(float(np.square(wanted).sum()), np.finfo(np.float64).tiny))
 
 
-def recover_ranges(bench: Workbench, collector: Collector | None = None) -> None:
+def recover_ranges(bench: Workbench) -> None:
     """Chooses the ranges of all grids that layers read, in place; grids per channel stay."""
-    collector = Collector(bench) if collector is None else collector
+    collector = Collector(bench, SAMPLES)
     readers = _readers(bench)
     units = {unit.name: unit for owner in readers for unit in readers[owner]}
     for number, part in enumerate(collector.parts(list(units.values()))):

@@ -13,7 +13,6 @@ from typing import Any
 from quantizers.errors import ConfigError
 
 from ..util.json_file import read_json, write_json
-from .collect import Collector
 from .distill import DistillSettings, distill
 from .ranges import recover_ranges
 from .weights import WeightSettings, recover_weights
@@ -34,14 +33,14 @@ class Recovery:
     """A kind of step: its settings and what it does to a workbench."""
 
     settings: type
-    run: Callable[[Workbench, Any, Collector], None]
+    run: Callable[[Workbench, Any], None]
 
 
 # a new recovery is one file and one line here
 STEPS: Mapping[str, Recovery] = {
-    "ranges": Recovery(NoSettings, lambda bench, _settings, collector: recover_ranges(bench, collector)),
+    "ranges": Recovery(NoSettings, lambda bench, _settings: recover_ranges(bench)),
     "weights": Recovery(WeightSettings, recover_weights),
-    "distill": Recovery(DistillSettings, lambda bench, settings, _collector: distill(bench, settings)),
+    "distill": Recovery(DistillSettings, distill),
 }
 
 
@@ -137,24 +136,24 @@ def _step(values: Any) -> Step:
         raise ConfigError(f"step {values['step']!r}: {error}") from error
 
 
-FAST = Recipe("fast", (Step("weights", WeightSettings("keep", stages=1)),))
+FAST = Recipe("fast", (Step("weights", WeightSettings("keep", stages=1, samples=256)),))
 BALANCED = Recipe(
     "balanced",
     (
-        Step("ranges"),
-        Step("weights", WeightSettings("gptq", stages=12)),
-        Step("distill", DistillSettings(epochs=1, kinds=("scales", "biases", "inputs"))),
+        Step("weights", WeightSettings("gptq", stages=0, corrected=True, samples=128)),
+        Step("weights", WeightSettings("keep", stages=1, samples=256)),
+        Step("distill", DistillSettings(epochs=1)),
     ),
 )
 BEST = Recipe(
     "best",
     (
-        Step("ranges"),
         Step("weights", WeightSettings("gptq", stages=0, corrected=True)),
-        Step("weights", WeightSettings("gptq", stages=0)),
-        Step("distill", DistillSettings(epochs=4, kinds=("scales", "biases", "inputs"))),
+        Step("weights", WeightSettings("gptq", stages=0, samples=128)),
+        Step("ranges"),
         Step("distill", DistillSettings(epochs=8)),
-        Step("weights", WeightSettings("keep", stages=0)),
+        Step("distill", DistillSettings(epochs=2, kinds=("scales", "biases", "inputs"))),
+        Step("weights", WeightSettings("keep", stages=0, samples=128)),
     ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (FAST, BALANCED, BEST)}

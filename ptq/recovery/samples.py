@@ -13,7 +13,7 @@ from quantizers.errors import NoCalibrationDataError
 from ..calibration.seen import Call, Sample
 from ..util.nests import map_tensors, tensors_in
 
-__all__ = ["JUDGES", "arrays_of", "divide", "keep", "pieces", "size_of"]
+__all__ = ["JUDGES", "arrays_of", "divide", "keep", "pieces", "size_of", "spread"]
 
 SHARE = 0.25
 JUDGES = 16
@@ -75,6 +75,13 @@ def arrays_of(answer: Any) -> list[np.ndarray[Any, Any]]:
     """The floating-point tensors of an answer as float32 arrays; the others say nothing about rounding."""
     tensors = tensors_in(answer if isinstance(answer, (tuple, list, dict)) else (answer,))
     return [tensor.astype("float32").numpy() for tensor in tensors if tensor.is_floating_point()]
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """Of calls so many, evenly spread, that they have ``count`` samples at least; all of them where that is 0."""
+    sizes = [size_of(sample) for sample in samples]
+    step = max(1, sum(sizes) // count) if count else 1
+    return list(samples[::step])
 
 
 def pieces(sample: Sample, size: int) -> list[Sample]:

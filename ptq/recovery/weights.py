@@ -22,7 +22,7 @@ from .collect import Collector
 from .descent import descend, descend_with_scales
 from .gptq import gptq
 from .gram import Gram, centred
-from .objective import Bounds, better_rows, nearest
+from .objective import Bounds, better_rows, damped, nearest
 from .qronos import corrected_goal
 from .units import Unit
 from .workbench import Workbench
@@ -31,6 +31,7 @@ __all__ = ["WeightSettings", "recover_weights", "rounded"]
 
 Array = npt.NDArray[np.float64]
 
+UNCERTAIN = 0.1  # for each input of a column and column: more damping where there are few columns
 METHODS = ("keep", "nearest", "gptq", "adaround")
 
 
@@ -46,7 +47,8 @@ class WeightSettings:
         bias: correct biases too.
         stages: how often the samples are run: the layers are divided into so many groups, and each reads what the recovered ones before
             it give; 0 for a run for every layer.
-        damping: see `gptq` and `qronos`.
+        samples: how many are looked at, about; 0 for all.
+        damping: of the inputs' products, see `objective.damped`; more is added where there are few columns for the inputs.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -58,18 +60,19 @@ class WeightSettings:
     sweeps: int = 4
     bias: bool = True
     stages: int = 8
+    samples: int = 0
     damping: float = 0.01
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ConfigError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
-        if min(self.sweeps, self.stages) < 0 or not self.damping > 0:
-            raise ConfigError(f"sweeps and stages must not be negative and damping must be positive: {self}")
+        if min(self.sweeps, self.stages, self.samples) < 0 or not self.damping > 0:
+            raise ConfigError(f"sweeps, stages and samples must not be negative and damping must be positive: {self}")
 
 
-def recover_weights(bench: Workbench, settings: WeightSettings, collector: Collector | None = None) -> None:
+def recover_weights(bench: Workbench, settings: WeightSettings) -> None:
     """Recovers all weights and biases of a workbench, in place."""
-    collector = Collector(bench) if collector is None else collector
+    collector = Collector(bench, settings.samples)
     groups = _stages(bench.units, settings.stages)
     for number, group in enumerate(groups):
         bench.report("weights" if settings.method != "keep" else "biases", number, len(groups))
@@ -99,7 +102,9 @@ def _recover(bench: Workbench, unit: Unit, gram: Gram, settings: WeightSettings,
     if settings.method != "keep":
         is_free = bias is not None and settings.bias
         products, crossed = centred(gram) if is_free else _fixed(gram, bias)
-        unit.write(*rounded(unit, products, crossed if settings.corrected and is_first else None, settings))
+        # inputs that few columns have shown together may come together otherwise
+        damping = settings.damping + UNCERTAIN * products.shape[2] / gram.count
+        unit.write(*rounded(unit, products, crossed if settings.corrected and is_first else None, settings, damping))
     if bias is not None and settings.bias:
         matrix, own = unit.integers * unit.scale, bias.reshape(gram.squares.shape)
         if is_first:
@@ -118,14 +123,15 @@ def _fixed(gram: Gram, bias: Array | None) -> tuple[Array, Array]:
     return gram.products[:, :-1, :-1], np.asarray(crossed)
 
 
-def rounded(unit: Unit, products: Array, crossed: Array | None, settings: WeightSettings) -> tuple[Array, Array]:
+def rounded(unit: Unit, products: Array, crossed: Array | None, settings: WeightSettings, damping: float) -> tuple[Array, Array]:
     """Integers and scales of a unit, each row as it was where no way of rounding is better for the goal.
 
-    The goal is the float weight, or with ``crossed`` what `qronos` makes of it.
+    The goal is the float weight, or with ``crossed`` what `qronos` makes of it; ``damping`` as in `objective.damped`.
     """
     bounds, goal, before = unit.bounds, unit.goal, (unit.integers, unit.scale)
     if crossed is not None:
-        goal = corrected_goal(goal, products, crossed, damping=settings.damping)
+        goal = corrected_goal(goal, products, crossed, damping=damping)
+    products = damped(products, damping)
     scale = best_scales(goal, before[1], bounds, products) if settings.clip and unit.may_rescale else before[1]
     found = (_integers(goal, scale, bounds, products, settings), scale)
     if settings.sweeps and settings.clip and unit.may_rescale:
@@ -141,5 +147,5 @@ def _integers(goal: Array, scale: Array, bounds: Bounds, products: Array, settin
         return plain
     if settings.method == "adaround":
         return adaround(goal, scale, bounds, products)
-    found = gptq(goal, scale, bounds, products, damping=settings.damping)
+    found = gptq(goal, scale, bounds, products, damping=0.0)
     return better_rows((found, scale), (plain, scale), goal, products)[0]
