@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 from paddle import nn
@@ -10,12 +11,14 @@ from paddle import nn
 from quantizers import BaseQuantizer, PerChannelAbsmaxQuantizer, PerChannelMSEQuantizer
 from quantizers.errors import ConfigError, TraceError
 
+from ..calibration.seen import free_batch
 from ..config.config import PLACEMENTS, PTQConfig, default_ptq_config
 from ..config.overrides import QuantOverride
 from ..graph.tracing import trace
 from ..placement.ends import end_layers
 from ..registry import PTQRegistry
 from ..util.messages import warn
+from ..util.nests import map_tensors
 
 __all__ = ["config_with", "with_float_layers", "with_wide_ends"]
 
@@ -73,13 +76,22 @@ def with_wide_ends(config: PTQConfig, model: nn.Layer, example: Any) -> PTQConfi
         for name, layer in model.named_sublayers(include_self=True)
         if PTQRegistry.is_simulated_quant_layer(layer) or PTQRegistry.is_weight_only_layer(layer)
     ]
-    args, kwargs = ((), example) if isinstance(example, dict) else (example, {})
+    args, kwargs = map_tensors(free_batch, ([], example) if isinstance(example, dict) else (example, {}))
     try:
         ends = end_layers(trace(model, args, kwargs), layers)
     except TraceError as error:
         warn(f"{error}. So the layers at the model's ends are not known, and get as few bits as all others")
         return config
-    return _with_overrides(config, {**dict.fromkeys(ends, wide), **config.overrides})
+    own = {key: _filled(value, wide) if key in ends and value is not None else value for key, value in config.overrides.items()}
+    return _with_overrides(config, {**{name: wide for name in ends if name not in own}, **own})
+
+
+def _filled(override: QuantOverride, wide: QuantOverride) -> QuantOverride:
+    """An override of the user's for a layer at the ends, with the widths of ``wide`` for what it does not speak of."""
+    is_silent = override.weight_bits is None and override.weight_quantizer is None
+    weight_bits = wide.weight_bits if is_silent else override.weight_bits
+    is_silent = override.activation_bits is None and override.activation_quantizer is None
+    return replace(override, weight_bits=weight_bits, activation_bits=wide.activation_bits if is_silent else override.activation_bits)
 
 
 def with_float_layers(config: PTQConfig, names: tuple[str, ...]) -> PTQConfig:
