@@ -28,6 +28,7 @@ from .workbench import Workbench
 
 __all__ = ["DistillSettings", "distill"]
 
+QDROP = 0.5
 RATES = {"weights": 0.01, "scales": 0.001, "biases": 0.002, "inputs": 0.002}
 
 
@@ -40,7 +41,7 @@ class DistillSettings:
         window: how many layers learn together, 0 for all of them.
         kinds: what learns, see `straight.Learner`.
         rate: multiplies all learning rates.
-        drop: see `straight.Learner`.
+        drop: see `straight.Learner`; half with windows where a grid has fewer than 8 bits, else none, when ``None``.
         batch: samples a step.
         outputs: weight of the model's outputs beside the mean of the layers' results.
 
@@ -52,7 +53,7 @@ class DistillSettings:
     window: int = 0
     kinds: tuple[str, ...] = ("weights", "scales", "biases", "inputs")
     rate: float = 1.0
-    drop: float = 0.0
+    drop: float | None = None
     batch: int = 32
     outputs: float = 1.0
 
@@ -60,7 +61,7 @@ class DistillSettings:
         object.__setattr__(self, "kinds", tuple(self.kinds))
         if not self.kinds or not set(self.kinds) <= set(RATES):
             raise ConfigError(f"kinds must be some of {', '.join(RATES)}, got {self.kinds!r}")
-        if self.epochs < 1 or self.window < 0 or self.batch < 1 or not self.rate > 0 or not 0 <= self.drop < 1:
+        if self.epochs < 1 or self.window < 0 or self.batch < 1 or not self.rate > 0 or not 0 <= (self.drop or 0.0) < 1:
             raise ConfigError(f"settings of a distillation out of range: {self}")
 
 
@@ -79,13 +80,20 @@ class _Distillation:
     def __init__(self, bench: Workbench, units: list[Unit], settings: DistillSettings) -> None:
         self.bench, self.settings = bench, settings
         last = bench.units.index(units[-1]) + 1
-        # of a window only what follows it tells
+        # of a window only what follows it tells, and what comes behind that need not be computed
         self.taps = [name for unit in bench.units[last - len(units) : last + len(units)] for name in unit.names]
+        self.is_whole = last + len(units) >= len(bench.units)
         self.samples = [part for sample in bench.fit for part in pieces(sample, settings.batch)]
         self.power = self._powers()
         typical = {name: float(np.sqrt(power)) for name, power in self.power.items()}
         rates = {kind: rate * settings.rate for kind, rate in RATES.items()}
-        self.learner = Learner(bench, units, settings.kinds, rates, typical, settings.drop)
+        self.learner = Learner(bench, units, settings.kinds, rates, typical, self._drop())
+
+    def _drop(self) -> float:
+        if self.settings.drop is not None or not self.settings.window:
+            return self.settings.drop or 0.0
+        narrow = (twin.input_qparams is not None and twin.input_qparams.num_bits < 8 for twin in self.bench.twins.values())
+        return QDROP if any(narrow) else 0.0
 
     def run(self, before: Any, score: float, place: tuple[int, int]) -> None:
         """Learns epoch by epoch and leaves the workbench in the best state that was seen."""
@@ -111,9 +119,10 @@ class _Distillation:
         args, kwargs = sample.call()
         found: dict[str, list[paddle.Tensor]] = {}
         twins = {name: self.learner.twins[name] for name in self.taps}
-        with eval_mode(self.learner.model), _results(twins, found):
-            answer = self.learner.model(*args, **kwargs)
-        loss = self._loss(found, wanted, _floats(answer), expected)
+        count = None if self.is_whole else sum(map(len, wanted.values()))
+        with eval_mode(self.learner.model), _results(twins, found, count):
+            answer = _ended(self.learner.model, args, kwargs)
+        loss = self._loss(found, wanted, answer, expected)
         tensors = self.learner.tensors
         self.learner.step(list(paddle.grad(loss, tensors, allow_unused=True)), number, factor)
 
@@ -133,9 +142,10 @@ class _Distillation:
     def _float(self, sample: Sample) -> tuple[dict[str, list[paddle.Tensor]], list[paddle.Tensor]]:
         found: dict[str, list[paddle.Tensor]] = {}
         args, kwargs = sample.call()
-        with paddle.no_grad(), eval_mode(self.bench.float_model), _results({name: self.bench.layers[name] for name in self.taps}, found):
-            answer = self.bench.float_model(*args, **kwargs)
-        return found, _floats(answer)
+        layers = {name: self.bench.layers[name] for name in self.taps}
+        with paddle.no_grad(), eval_mode(self.bench.float_model), _results(layers, found, None):
+            answer = _ended(self.bench.float_model, args, kwargs)
+        return found, answer if self.is_whole else []
 
     def _powers(self) -> dict[str, float]:
         found, _ = self._float(self.samples[0])
@@ -146,13 +156,27 @@ def _floats(answer: Any) -> list[paddle.Tensor]:
     return [tensor for tensor in tensors_in(answer if isinstance(answer, (tuple, list, dict)) else (answer,)) if tensor.is_floating_point()]
 
 
+def _ended(model: nn.Layer, args: Any, kwargs: Any) -> list[paddle.Tensor]:
+    """A model's answer; none where its forward was ended before."""
+    try:
+        return _floats(model(*args, **kwargs))
+    except _SeenError:
+        return []
+
+
+class _SeenError(Exception):
+    """All that is looked for has been seen; ends a forward."""
+
+
 @contextmanager
-def _results(layers: dict[str, nn.Layer], found: dict[str, list[paddle.Tensor]]) -> Iterator[None]:
-    """While entered, the results of layers are noted."""
+def _results(layers: dict[str, nn.Layer], found: dict[str, list[paddle.Tensor]], count: int | None) -> Iterator[None]:
+    """While entered, the results of layers are noted; after so many the forward ends."""
 
     def noting(name: str) -> Any:
         def hook(_layer: nn.Layer, _args: Any, answer: Any) -> None:
             found.setdefault(name, []).append(answer)
+            if count is not None and sum(map(len, found.values())) >= count:
+                raise _SeenError
 
         return hook
 

@@ -140,9 +140,8 @@ FAST = Recipe("fast", (Step("weights", WeightSettings("keep", stages=1, samples=
 BALANCED = Recipe(
     "balanced",
     (
-        Step("weights", WeightSettings("gptq", stages=0, corrected=True, samples=128)),
-        Step("weights", WeightSettings("keep", stages=1, samples=256)),
-        Step("distill", DistillSettings(epochs=1)),
+        Step("weights", WeightSettings("gptq", stages=12, corrected=True, samples=128)),
+        Step("distill", DistillSettings(epochs=1, kinds=("scales", "biases", "inputs"))),
     ),
 )
 BEST = Recipe(
@@ -150,10 +149,8 @@ BEST = Recipe(
     (
         Step("weights", WeightSettings("gptq", stages=0, corrected=True)),
         Step("weights", WeightSettings("gptq", stages=0, samples=128)),
-        Step("ranges"),
-        Step("distill", DistillSettings(epochs=8)),
+        Step("distill", DistillSettings(epochs=1, window=4)),
         Step("distill", DistillSettings(epochs=2, kinds=("scales", "biases", "inputs"))),
-        Step("weights", WeightSettings("keep", stages=0, samples=128)),
     ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (FAST, BALANCED, BEST)}

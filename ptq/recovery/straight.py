@@ -21,6 +21,8 @@ from .workbench import Workbench
 __all__ = ["Learner", "Learnt"]
 
 WEIGHTS, SCALES, BIASES, INPUTS = "weights", "scales", "biases", "inputs"
+COARSE = 4
+NEAR = 0.3  # a weight begins at most so far from its integer, so that one that was rounded for the others' sake does not fall back at once
 BUFFERS = {WEIGHTS: "weight_quantized", SCALES: "weight_scale", BIASES: "bias"}
 
 
@@ -47,7 +49,8 @@ class Learner:
         bench: whose twins are copied as they are.
         units: weights that learn; other twins round with gradients, and stay as they are.
         kinds: what learns: ``weights``, ``scales`` (of weights), ``biases``, ``inputs`` (scales of grids).
-        rates: learning rate by kind: weights in steps of their grid, biases in units of the layer's typical result, scales relative.
+        rates: learning rate by kind, for 4 bits: weights in steps of their grid, biases in units of the layer's typical result, scales
+            relative; but for weights it halves with every bit more.
         typical: root mean square of each layer's results, by name.
         drop: share of a rounded input's elements that stay unrounded, chosen anew every time (QDrop: Wei, Gong, Li, Liu, Yu, 2022).
 
@@ -79,25 +82,27 @@ class Learner:
         for name, twin in self.twins.items():
             if twin.input_qparams is not None:
                 if INPUTS in self.kinds and name in owners:
-                    self._add(INPUTS, name, twin._buffers["input_scale"], np.zeros([], np.float32))
+                    self._add(INPUTS, name, twin._buffers["input_scale"], np.zeros([]), twin.input_qparams.num_bits)
                 vars(twin)["quantize_input"] = self._rounding(twin)
 
-    def _add(self, kind: str, name: str, start: Any, value: np.ndarray[Any, Any]) -> None:
+    def _add(self, kind: str, name: str, start: Any, value: np.ndarray[Any, Any], bits: int) -> None:
         tensor = paddle.to_tensor(value.astype(np.float32), stop_gradient=False)
-        self.learnt[kind, name] = Learnt(tensor, self.rates[kind])
+        # what moves a whole grid must move by less than its steps, however fine they are
+        fine = 1.0 if kind == WEIGHTS else 2.0 ** (COARSE - bits)
+        self.learnt[kind, name] = Learnt(tensor, self.rates[kind] * fine)
         self._start[kind, name] = start
 
     def _learn_unit(self, unit: Unit) -> None:
         name = unit.name
         if WEIGHTS in self.kinds:
             levels = unit.layout.weight(unit.integers)
-            inside = unit.layout.weight(np.clip(unit.goal / unit.scale - unit.integers, -0.45, 0.45))
-            self._add(WEIGHTS, name, paddle.to_tensor((levels + inside).astype(np.float32)), np.zeros(levels.shape))
+            inside = unit.layout.weight(np.clip(unit.goal / unit.scale - unit.integers, -NEAR, NEAR))
+            self._add(WEIGHTS, name, paddle.to_tensor((levels + inside).astype(np.float32)), np.zeros(levels.shape), unit.bits)
         if SCALES in self.kinds and unit.may_rescale:
             scale = unit.twins[0]._buffers["weight_scale"]
-            self._add(SCALES, name, scale, np.zeros(scale.shape))
+            self._add(SCALES, name, scale, np.zeros(scale.shape), unit.bits)
         if BIASES in self.kinds and name in self.bench.biases and len(unit.names) == 1:
-            self._add(BIASES, name, self.twins[name]._buffers["bias"], np.zeros(self.bench.biases[name].shape))
+            self._add(BIASES, name, self.twins[name]._buffers["bias"], np.zeros(self.bench.biases[name].shape), unit.bits)
 
     def _rounding(self, twin: Any) -> Any:
         def quantize_input(x: paddle.Tensor) -> paddle.Tensor:
