@@ -11,28 +11,10 @@ from typing import Any
 from .progress_line import ProgressLine
 from .recipes import STEPS, Recipe, Step
 from .resume import Resume
+from .rung import Rung
 from .workbench import Snapshot, Workbench
 
-__all__ = ["LadderReport", "Rung", "climb"]
-
-
-@dataclass(frozen=True)
-class Rung:
-    """What one step did: the judge's figure before and after it, whether it was kept, and how long it took.
-
-    ``cut``: the time budget ended while it ran.
-    """
-
-    step: str
-    before: float
-    after: float
-    kept: bool
-    seconds: float
-    cut: bool = False
-
-    def __str__(self) -> str:
-        became = f"{self.before:.2f} -> {self.after:.2f}, {'kept' if self.kept else 'undone'}"
-        return f"{self.step}: {became} ({self.seconds:.1f} s{', cut by the time budget' if self.cut else ''})"
+__all__ = ["LadderReport", "climb"]
 
 
 @dataclass(frozen=True)

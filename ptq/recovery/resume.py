@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import paddle
@@ -20,10 +20,8 @@ from quantizers.errors import ArtifactError, CalibrationError, CorruptArtifactEr
 from ..calibration.batches import digest
 from ..util.whole_file import write_whole
 from .recipes import Recipe
+from .rung import Rung
 from .workbench import Snapshot, Workbench
-
-if TYPE_CHECKING:
-    from .ladder import Rung
 
 __all__ = ["Resume"]
 
@@ -66,8 +64,6 @@ class Resume:
             raise ArtifactError(f"{self._path} cannot be written: {error}") from error
 
     def _read(self, path: Path) -> None:
-        from .ladder import Rung
-
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
