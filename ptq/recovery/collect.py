@@ -18,6 +18,7 @@ from ..registry import input_argument
 from ..util.modes import eval_mode
 from .gram import Gram
 from .samples import size_of, spread
+from .tape import Tapes
 from .units import Unit
 from .workbench import Workbench
 
@@ -87,14 +88,17 @@ class Collector:
             size += own
         return found
 
-    def grams(self, units: Sequence[Unit]) -> dict[str, Gram]:
-        """The sums of units of the quantized model as it is now, by their names; those that do not fit the memory are left out."""
+    def grams(self, units: Sequence[Unit], tapes: Tapes | None = None) -> dict[str, Gram]:
+        """The sums of units of the quantized model as it is now, by their names; those that do not fit the memory are left out.
+
+        With ``tapes``, one for each call, layers before the units are final.
+        """
         found: dict[str, Gram] = {}
         for part in self.parts(units):
-            found |= self._grams(part)
+            found |= self._grams(part, tapes or Tapes(0), [name for unit in units for name in unit.names])
         return found
 
-    def _grams(self, units: Sequence[Unit]) -> dict[str, Gram]:
+    def _grams(self, units: Sequence[Unit], tapes: Tapes, changing: Sequence[str]) -> dict[str, Gram]:
         grams = {unit.name: Gram.empty(*unit.goal.shape) for unit in units}
         names = [name for unit in units for name in unit.names]
         twins = {name: self.bench.twins[name] for name in names}
@@ -119,7 +123,8 @@ class Collector:
                     raise _ReachedError
 
             if left:
-                self._run(self.bench.model, sample, twins, look, before=True)
+                with tapes.playing(number, self.bench.twins, changing):
+                    self._run(self.bench.model, sample, twins, look, before=True)
         return grams
 
     def columns(self, units: Sequence[Unit], limit: int) -> dict[str, npt.NDArray[np.float32]]:

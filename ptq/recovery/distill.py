@@ -23,6 +23,7 @@ from ..util.modes import eval_mode
 from ..util.nests import tensors_in
 from .samples import pieces
 from .straight import Learner
+from .tape import Tapes
 from .units import Unit
 from .workbench import Workbench
 
@@ -71,14 +72,15 @@ def distill(bench: Workbench, settings: DistillSettings) -> None:
     units = bench.units
     size = settings.window or max(len(units), 1)
     starts = range(0, len(units), size)
+    tapes = Tapes(bench.memory // 4)
     for number, start in enumerate(starts):
         before, score = bench.snapshot(), bench.score()
-        _Distillation(bench, list(units[start : start + size]), settings).run(before, score, (number, len(starts)))
+        _Distillation(bench, list(units[start : start + size]), settings, tapes).run(before, score, (number, len(starts)))
 
 
 class _Distillation:
-    def __init__(self, bench: Workbench, units: list[Unit], settings: DistillSettings) -> None:
-        self.bench, self.settings = bench, settings
+    def __init__(self, bench: Workbench, units: list[Unit], settings: DistillSettings, tapes: Tapes) -> None:
+        self.bench, self.settings, self.tapes = bench, settings, tapes
         last = bench.units.index(units[-1]) + 1
         # of a window only what follows it tells, and what comes behind that need not be computed
         self.taps = [name for unit in bench.units[last - len(units) : last + len(units)] for name in unit.names]
@@ -105,7 +107,7 @@ class _Distillation:
             self.bench.report("distillation", place[0] * self.settings.epochs + epoch, place[1] * self.settings.epochs)
             for index in random.permutation(len(self.samples)):
                 number += 1
-                self._step(self.samples[index], number, 0.5 * (1 + np.cos(np.pi * (number - 1) / total)))
+                self._step(int(index), number, 0.5 * (1 + np.cos(np.pi * (number - 1) / total)))
             self.learner.write()
             found = self.bench.score()
             if found > score:
@@ -113,14 +115,17 @@ class _Distillation:
             self.bench.restore(before)
         self.bench.restore(best)
 
-    def _step(self, sample: Sample, number: int, factor: float) -> None:
+    def _step(self, index: int, number: int, factor: float) -> None:
+        sample = self.samples[index]
         wanted, expected = self._float(sample)
         self.learner.begin()
         args, kwargs = sample.call()
         found: dict[str, list[paddle.Tensor]] = {}
         twins = {name: self.learner.twins[name] for name in self.taps}
         count = None if self.is_whole else sum(map(len, wanted.values()))
-        with eval_mode(self.learner.model), _results(twins, found, count):
+        changing = self.learner.changing
+        tape = self.tapes.playing(index, self.learner.twins, changing)
+        with eval_mode(self.learner.model), _results(twins, found, count), tape:
             answer = _ended(self.learner.model, args, kwargs)
         loss = self._loss(found, wanted, answer, expected)
         tensors = self.learner.tensors

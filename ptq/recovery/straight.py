@@ -52,12 +52,14 @@ class Learner:
         rates: learning rate by kind, for 4 bits: weights in steps of their grid, biases in units of the layer's typical result, scales
             relative; but for weights it halves with every bit more.
         typical: root mean square of each layer's results, by name.
-        drop: share of a rounded input's elements that stay unrounded, chosen anew every time (QDrop: Wei, Gong, Li, Liu, Yu, 2022).
+        drop: share of the elements of what the units read that stays unrounded, chosen anew every time (Wei, Gong, Li, Liu, Yu: "QDrop",
+            2022).
 
     Attributes:
         model: the copy, to be called under gradients after `begin`.
         twins: its twins by name.
         learnt: what learns, by kind and name.
+        changing: names of the twins that it changes.
     """
 
     bench: Workbench
@@ -83,7 +85,8 @@ class Learner:
             if twin.input_qparams is not None:
                 if INPUTS in self.kinds and name in owners:
                     self._add(INPUTS, name, twin._buffers["input_scale"], np.zeros([]), twin.input_qparams.num_bits)
-                vars(twin)["quantize_input"] = self._rounding(twin)
+                vars(twin)["quantize_input"] = self._rounding(twin, self.drop if name in owners else 0.0)
+        self.changing = sorted(owners | {name for unit in self.units for name in unit.names})
 
     def _add(self, kind: str, name: str, start: Any, value: np.ndarray[Any, Any], bits: int) -> None:
         tensor = paddle.to_tensor(value.astype(np.float32), stop_gradient=False)
@@ -104,14 +107,14 @@ class Learner:
         if BIASES in self.kinds and name in self.bench.biases and len(unit.names) == 1:
             self._add(BIASES, name, self.twins[name]._buffers["bias"], np.zeros(self.bench.biases[name].shape), unit.bits)
 
-    def _rounding(self, twin: Any) -> Any:
+    def _rounding(self, twin: Any, drop: float) -> Any:
         def quantize_input(x: paddle.Tensor) -> paddle.Tensor:
             if "input_factor" in twin._buffers:
                 x = x * twin.input_factor.astype(x.dtype)
             scale, zero_point = twin._buffers["input_scale"], twin._buffers["input_zero_point"]
             high = 2**twin.input_qparams.num_bits - 1
             found = (paddle.clip(round_through(x / scale) + zero_point, 0, high) - zero_point) * scale
-            return paddle.where(paddle.rand(x.shape) < self.drop, x, found) if self.drop else found
+            return paddle.where(paddle.rand(x.shape) < drop, x, found) if drop else found
 
         return quantize_input
 

@@ -24,6 +24,7 @@ from .gptq import gptq
 from .gram import Gram, centred
 from .objective import Bounds, better_rows, damped, nearest
 from .qronos import corrected_goal
+from .tape import Tapes
 from .units import Unit
 from .workbench import Workbench
 
@@ -73,11 +74,12 @@ class WeightSettings:
 def recover_weights(bench: Workbench, settings: WeightSettings) -> None:
     """Recovers all weights and biases of a workbench, in place."""
     collector = Collector(bench, settings.samples)
+    tapes = Tapes(bench.memory // 4)
     groups = _stages(bench.units, settings.stages)
     for number, group in enumerate(groups):
         bench.report("weights" if settings.method != "keep" else "biases", number, len(groups))
         bench.settle()
-        grams = collector.grams(group)
+        grams = collector.grams(group, tapes)
         for position, unit in enumerate(group):
             if unit.name in grams:
                 _recover(bench, unit, grams[unit.name], settings, is_first=position == 0)
