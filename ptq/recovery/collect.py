@@ -94,8 +94,9 @@ class Collector:
         With ``tapes``, one for each call, layers before the units are final.
         """
         found: dict[str, Gram] = {}
-        for part in self.parts(units):
-            found |= self._grams(part, tapes or Tapes(0), [name for unit in units for name in unit.names])
+        with paddle.no_grad(), eval_mode(self.bench.model), eval_mode(self.bench.float_model):
+            for part in self.parts(units):
+                found |= self._grams(part, tapes or Tapes(0), [name for unit in units for name in unit.names])
         return found
 
     def _grams(self, units: Sequence[Unit], tapes: Tapes, changing: Sequence[str]) -> dict[str, Gram]:
@@ -184,7 +185,7 @@ class Collector:
     @staticmethod
     def _run(model: nn.Layer, sample: Sample, layers: Mapping[str, nn.Layer], look: Any, *, before: bool) -> None:
         args, kwargs = sample.call()
-        with paddle.no_grad(), eval_mode(model), _watched(layers, look, before):
+        with _watched(layers, look, before):
             try:
                 model(*args, **kwargs)
             except _ReachedError:
