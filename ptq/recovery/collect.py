@@ -80,6 +80,7 @@ class Collector:
         for unit in units:
             own = self.bytes_of(unit)
             if own > limit:
+                self.bench.left_out.add(unit.name)
                 continue
             if not found or size + own > limit:
                 found.append([])

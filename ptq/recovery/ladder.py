@@ -26,7 +26,7 @@ class LadderReport:
         fit, held: samples that the steps were fitted on, and those that judged.
         first, last: the judge's figures before and after.
         rungs: the steps that were tried, in order.
-        reason: why the rest was not.
+        reason: why the rest was not, or not for all layers.
     """
 
     recipe: str
@@ -99,6 +99,8 @@ def climb(
         score = max(score, rung.after) if rung.kept else score
         record.write(rungs)
     bench.report = ProgressLine(False)
+    if bench.left_out:
+        reason = "; ".join(filter(None, [reason, f"too large for the memory, left as they were: {', '.join(sorted(bench.left_out))}"]))
     return LadderReport(recipe.name, bench.count(bench.fit), bench.count(bench.held), first, score, tuple(rungs), reason)
 
 

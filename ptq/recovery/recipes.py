@@ -140,15 +140,16 @@ FAST = Recipe("fast", (Step("weights", WeightSettings("keep", stages=1, samples=
 BALANCED = Recipe(
     "balanced",
     (
-        Step("weights", WeightSettings("gptq", stages=12, corrected=True, samples=128)),
+        Step("weights", WeightSettings("gptq", stages=12, samples=128)),
+        Step("weights", WeightSettings("gptq", stages=12, samples=128, corrected=True)),
         Step("distill", DistillSettings(epochs=1, kinds=("scales", "biases", "inputs"))),
     ),
 )
 BEST = Recipe(
     "best",
     (
+        Step("weights", WeightSettings("gptq", stages=0)),
         Step("weights", WeightSettings("gptq", stages=0, corrected=True)),
-        Step("weights", WeightSettings("gptq", stages=0, samples=128)),
         Step("distill", DistillSettings(epochs=1, window=4)),
         Step("distill", DistillSettings(epochs=2, kinds=("scales", "biases", "inputs"))),
     ),

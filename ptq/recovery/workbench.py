@@ -61,6 +61,7 @@ class Workbench:
         biases: of the twins, as they are before rounding.
         fit, held: samples.
         judge: by the held-back samples.
+        left_out: names of units whose sums do not fit the memory, so that they stay as they are.
 
     Raises:
         ModelError: the float layers are not known, or nothing is quantized.
@@ -87,6 +88,7 @@ class Workbench:
         self.biases = {name: self.float_bias(name) for name, twin in self.twins.items() if self._has_bias(name, twin)}
         self.units = self._in_order(units_of(self.layers, self.twins))
         self.on_grids = self._on_grids()
+        self.left_out: set[str] = set()
 
     def _has_bias(self, name: str, twin: GridInput) -> bool:
         return isinstance(twin, QuantizedLayer) and self.layers[name]._parameters.get("bias") is not None

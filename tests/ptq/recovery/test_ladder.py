@@ -95,6 +95,11 @@ def test_enough_is_enough() -> None:
     assert "is enough" in report.reason
 
 
+def test_layers_too_large_for_the_memory_are_told() -> None:
+    report = climb(bench_of(memory=1 << 14), Recipe("mine", (GPTQ,)), progress=False)
+    assert "too large for the memory, left as they were: 0" in str(report)
+
+
 def test_recipes_are_json(tmp_path: Path) -> None:
     for recipe in recipes.RECIPES.values():
         recipe.to_json(tmp_path / "recipe.json")
