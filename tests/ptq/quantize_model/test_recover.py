@@ -112,7 +112,11 @@ def test_int8_kernels_stay(tmp_path: Path) -> None:
     for recipe in (None, "balanced"):
         result = ptq.quantize_model(small_net(), BATCHES, placement="full", recipe=recipe, progress=False)
         result.save(tmp_path / "net", ("onnx",), verbose=False)
-        counts.append(onnxruntime.profile(tmp_path / "net.onnx", [x.numpy()]))
+        found = onnxruntime.profile(str(tmp_path / "net.onnx"), [x.numpy()], 1)
+        counts.append(sorted((item.op, item.precision, item.count) for item in found if item.kind == "compute"))
+    assert result.report.recovery is not None
+    assert any(rung.kept for rung in result.report.recovery.rungs)
     assert counts[0] == counts[1]
+    assert {precision for _, precision, _ in counts[0]} == {"int8"}
     with paddle.no_grad():
         assert np.isfinite(result.model(x).numpy()).all()
