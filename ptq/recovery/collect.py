@@ -24,7 +24,7 @@ from .workbench import Workbench
 
 __all__ = ["Collector"]
 
-LEAST = 8192
+LEAST = 2048
 EACH = 64
 """At least so many columns are looked at in all, and so many for each input of a column."""
 

@@ -140,8 +140,7 @@ FAST = Recipe("fast", (Step("weights", WeightSettings("keep", stages=1, samples=
 BALANCED = Recipe(
     "balanced",
     (
-        Step("weights", WeightSettings("gptq", stages=12, samples=128)),
-        Step("weights", WeightSettings("gptq", stages=12, samples=128, corrected=True)),
+        Step("weights", WeightSettings("gptq", stages=8, samples=128)),
         Step("distill", DistillSettings(epochs=1, kinds=("scales", "biases", "inputs"))),
     ),
 )

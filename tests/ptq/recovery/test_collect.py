@@ -75,7 +75,7 @@ def test_places_are_sampled_alike_every_time(bench: Workbench, monkeypatch: pyte
     monkeypatch.setattr("ptq.recovery.collect.EACH", 1)
     first, second = (Collector(bench).grams(bench.units[:1])["0"] for _ in range(2))
     np.testing.assert_array_equal(first.products, second.products)
-    assert 100 <= first.count < 2880
+    assert 100 <= first.count < 2160
 
 
 def test_the_forward_ends_where_all_was_seen(bench: Workbench) -> None:
