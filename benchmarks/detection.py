@@ -31,7 +31,7 @@ def _maps(model: Any, tiles: np.ndarray) -> np.ndarray:
 
 def _quantized(placement: str, pictures: np.ndarray) -> ptq.QuantizeResult:
     batches = [picture[None] for picture in pictures]
-    return ptq.quantize_model(ocr_folder(NAME), batches, placement=placement, progress=False)
+    return ptq.quantize_model(ocr_folder(NAME), batches, placement=placement, recipe=None, progress=False)
 
 
 def agreement(_folder: Path) -> Iterator[dict[str, Any]]:

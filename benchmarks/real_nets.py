@@ -14,7 +14,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812 - Paddle's own name for it
 from paddle import nn
 
-__all__ = ["NETS", "RealNet", "batches", "data_folder", "outputs", "shared_module", "text_lines", "why_absent"]
+__all__ = ["MEAN", "NETS", "STD", "RealNet", "batches", "data_folder", "outputs", "shared_module", "text_lines", "why_absent"]
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
@@ -123,7 +123,7 @@ def _load(model: nn.Layer, name: str) -> nn.Layer:
 
 
 def shared_module() -> Any:
-    """The module `nets` of the data folder."""
+    """The module of the data folder that loads its nets and pictures."""
     spec = importlib.util.spec_from_file_location("shared_nets", data_folder() / "nets.py")
     module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
     spec.loader.exec_module(module)  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ from .imperative import ImperativePTQ
 from .layers import FloatFunctional
 from .programs import load_program
 from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
+from .recovery.sensitivity import Sensitivity, sensitivity
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
@@ -39,6 +40,7 @@ __all__ = [
     "QuantizeReport",
     "QuantizeResult",
     "Report",
+    "Sensitivity",
     "Watch",
     "calibrate",
     "check",
@@ -51,6 +53,7 @@ __all__ = [
     "quantize_model",
     "release",
     "report",
+    "sensitivity",
     "slim",
     "watch",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from ..programs import Program, load_program
 from ..quantize_model import quantize_model
 from .data_arguments import add_data_arguments, add_input_argument, data_options, recipe_of, takes_with
 from .format_argument import ALL_FORMATS, formats
+from .recovery_arguments import add_recovery_arguments, recovery_options
 
 __all__ = ["add_command"]
 
@@ -60,6 +62,7 @@ def add_command(commands: Any) -> None:
         choices=TARGET_NAMES,
         help="with --placement full: grids for any runtime, in one file (default), or only those that this one needs",
     )
+    add_recovery_arguments(parser)
     parser.add_argument("--config", metavar="FILE", help="settings as PTQConfig.to_json writes them")
     parser.add_argument(
         "--float-layers",
@@ -93,8 +96,15 @@ def _run(options: argparse.Namespace) -> int:
     checked_metadata(metadata, options.formats)
     takes = takes_with(options, program.input_spec)
     data = open_data(options.data, takes, data_options(options, recipe))
-    specs = _specs(takes) if options.input else None
-    result = quantize_model(program, data, config, placement=options.placement, target=options.target, input_spec=specs)
+    result = quantize_model(
+        program,
+        data,
+        config,
+        placement=options.placement,
+        target=options.target,
+        input_spec=_specs(takes) if options.input else None,
+        **recovery_options(options),
+    )
     report = replace(result.report, source=options.model)
     print("\n".join(report.lines(coverage=False)))
     result.save(options.out, options.formats, metadata=metadata or None, float_baseline=options.float_baseline)
@@ -103,19 +113,14 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _config(options: argparse.Namespace) -> PTQConfig:
+def _config(options: argparse.Namespace) -> PTQConfig | None:
+    if options.config is None and not options.float_layers:
+        return None
     config = PTQConfig() if options.config is None else PTQConfig.from_json(options.config)
-    if not options.float_layers:
-        return config
     overrides = {**config.overrides, **dict.fromkeys(options.float_layers)}
-    return PTQConfig(
-        config.in_act_quantizer,
-        config.wt_quantizer,
-        placement=config.placement,
-        target=config.target,
-        per_channel_activations=config.per_channel_activations,
-        overrides=overrides,
-    )
+    found = copy.deepcopy(config)
+    found.overrides = overrides
+    return found
 
 
 def _specs(takes: Sequence[Takes]) -> list[InputSpec]:

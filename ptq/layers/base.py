@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 
 from quantizers import QParams
-from quantizers.errors import ModelError
+from quantizers.errors import ConfigError, ModelError
 
 from ..registry import PTQRegistry
 from ..util.paddle_private import paddle_dtype
@@ -79,15 +79,19 @@ class GridInput(nn.Layer):  # type: ignore[misc]
         """Adds a number to the input before it is rounded, from now on."""
         self.register_buffer("input_shift", _tensor(number, "float32"))
 
-    def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
-        """``x`` on the grid of the layer's input."""
-        if self.input_qparams is None:
-            return x
+    def before_rounding(self, x: paddle.Tensor) -> paddle.Tensor:
+        """What becomes of ``x`` before it is rounded: each channel times its factor, plus the number of `shift_input`."""
         if "input_factor" in self._buffers:
             x = x * self.input_factor.astype(x.dtype)
         if "input_shift" in self._buffers:
             x = x + self.input_shift.astype(x.dtype)
-        return fake_quantize(x, self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
+        return x
+
+    def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
+        """``x`` on the grid of the layer's input."""
+        if self.input_qparams is None:
+            return x
+        return fake_quantize(self.before_rounding(x), self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
 
     def _apply(self, func: Any, device: Any, dtype: Any, blocking: Any, include_sublayers: bool = True) -> None:
         """As `paddle.nn.Layer._apply`, which changes device and dtype: integers and scales keep their dtype, or they would lose it."""
@@ -119,12 +123,14 @@ class QuantizedLayer(GridInput):
     ``read_from_integers`` names the attributes of the float layer that are computed from the integers when read.
     ``weight_factors``, ``result_factors`` tell what `scale_results` and `scale_channels` did: the twin's weights stand for those of the
     float layer times ``weight_factors`` (broadcastable to them), its results for the layer's times ``result_factors`` (``[C]``, or 1).
+    ``bias_offsets``, ``[C]`` or 0, is what `shift_results` made of its bias: the layer's, times ``result_factors``, plus these.
     """
 
     float_class: type[nn.Layer]
     read_from_integers: tuple[str, ...] = ("weight",)
     weight_factors: npt.NDArray[np.float64] | float = 1.0
     result_factors: npt.NDArray[np.float64] | float = 1.0
+    bias_offsets: npt.NDArray[np.float64] | float = 0.0
 
     @classmethod
     def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
@@ -155,11 +161,10 @@ class QuantizedLayer(GridInput):
         self.register_buffer("weight_scale", self.weight_scale * _tensor(factors.reshape(shape), "float32"))
         self.weight_factors = self.weight_factors * factors.reshape(shape).astype(np.float64)
         self.result_factors = self.result_factors * factors.astype(np.float64)
+        self.bias_offsets = self.bias_offsets * factors.astype(np.float64)
         bias = self._parameters.get("bias")
         if bias is not None:
-            scaled = copy.deepcopy(bias)  # the float layer keeps its own
-            scaled.set_value((bias.astype("float32") * _tensor(factors, "float32")).astype(bias.dtype))
-            self._parameters["bias"] = scaled
+            self.set_bias((bias.astype("float32") * _tensor(factors, "float32")).numpy())
 
     def shift_results(self, offsets: npt.NDArray[np.float32]) -> None:
         """Adds a number to each output channel, ``[C]``: to the bias, which a layer without one gets."""
@@ -171,6 +176,7 @@ class QuantizedLayer(GridInput):
             shifted = copy.deepcopy(bias)  # the float layer keeps its own
             shifted.set_value((bias.astype("float32") + _tensor(offsets, "float32")).astype(bias.dtype))
         self.bias = shifted
+        self.bias_offsets = self.bias_offsets + offsets.astype(np.float64)
 
     def scale_channels(self, factors: npt.NDArray[np.float32]) -> None:
         """Multiplies the weights of a depthwise convolution by a positive factor for each channel that they read, ``[C]``."""
@@ -178,6 +184,21 @@ class QuantizedLayer(GridInput):
         each = np.repeat(factors, weight.shape[0] // factors.size).reshape([-1] + [1] * (weight.ndim - 1))
         self.register_buffer("weight_scale", self.weight_scale * _tensor(each, "float32"))
         self.weight_factors = self.weight_factors * each.astype(np.float64)
+
+    def set_weight(self, integers: npt.NDArray[Any], scale: npt.NDArray[Any]) -> None:
+        """Other integers for the weight, in its shape, on a grid of the same width, and the scale that broadcasts over them."""
+        bound = 2 ** (self._weight_bits - 1)
+        stored = self._buffers["weight_quantized"]
+        if list(integers.shape) != list(stored.shape) or integers.min(initial=0) < -bound or integers.max(initial=0) >= bound:
+            raise ConfigError(f"{self.full_name()}: the integers do not fit a weight {list(stored.shape)} of {self._weight_bits} bits")
+        self.register_buffer("weight_quantized", _tensor(integers, str(stored.dtype).rpartition(".")[2]))
+        self.register_buffer("weight_scale", _tensor(scale, "float32"))
+
+    def set_bias(self, values: npt.NDArray[Any]) -> None:
+        """Another bias, ``[C]``; the float layer keeps its own."""
+        bias = copy.deepcopy(self._parameters["bias"])
+        bias.set_value(_tensor(values, "float32").astype(bias.dtype))
+        self._parameters["bias"] = bias
 
     def round_bias(self, input_scale: float) -> None:
         """Puts the bias on the grid of the integer sums that it is added to, ``input_scale * weight_scale``, as int8 runtimes do.
@@ -193,9 +214,7 @@ class QuantizedLayer(GridInput):
         integers = np.rint(bias.astype("float32").numpy().astype(np.float64) / scale)
         if np.abs(integers).max(initial=0) >= 2**31:
             return
-        rounded = copy.deepcopy(bias)  # the float layer keeps its own
-        rounded.set_value(_tensor(integers * scale, "float32").astype(bias.dtype))
-        self._parameters["bias"] = rounded
+        self.set_bias(integers * scale)
 
     @property
     def weight(self) -> paddle.Tensor:

@@ -55,6 +55,6 @@ def quantize(role: str, batches: Sequence[np.ndarray[Any, Any]], folder: Path) -
         chosen = worst_layers(costs(program, smallest[..., :WIDTH]), FLOAT_SHARE)
         metadata = {"character": characters()}
     config = PTQConfig(placement="full", overrides=dict.fromkeys(chosen))
-    result = quantize_model(program, [paddle.to_tensor(batch) for batch in batches], config)
+    result = quantize_model(program, [paddle.to_tensor(batch) for batch in batches], config, recipe=None)
     result.save(folder / role, formats=("onnx",), metadata=metadata, verbose=False)
     return Quantized(folder / f"{role}{ONNX_SUFFIX}", len(chosen), 1 - result.report.coverage.int8_share)

@@ -13,8 +13,9 @@ from paddle import nn
 from quantizers.errors import CalibrationError, ConfigError, NoCalibrationDataError
 
 from ..calibration.batches import call_of, check_not_empty, required_inputs
+from ..calibration.seen import Call, Sample
 from ..programs import Program
-from ..util.nests import leaves
+from ..util.nests import leaves, tensors_in
 
 __all__ = ["Inputs", "Peeked"]
 
@@ -25,12 +26,14 @@ class Inputs:
     Args:
         model: the float model.
         input_fn: the user's own, applied first; what it returns is passed whole.
+        kept_bytes: how much of the calls' tensors to keep.
 
     Attributes:
+        kept: the first calls, as far as they fit ``kept_bytes``.
         program_spec: what a saved program takes; ``None`` for any other model.
     """
 
-    def __init__(self, model: nn.Layer, input_fn: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, model: nn.Layer, input_fn: Callable[[Any], Any] | None = None, kept_bytes: int = 0) -> None:
         if input_fn is not None and not callable(input_fn):
             raise ConfigError(f"input_fn must be a function of one batch, got {input_fn!r}")
         self.program_spec: Sequence[Any] | None = model.input_spec if isinstance(model, Program) else None
@@ -38,6 +41,8 @@ class Inputs:
         self._inputs = required_inputs(model) if self.program_spec is None else len(self.program_spec)
         self._input_fn = input_fn
         self.samples = self.batches = 0
+        self.kept: list[Sample] = []
+        self._room = kept_bytes
 
     def __call__(self, batch: Any) -> Any:
         """The arguments that `calibrate` passes to the model.
@@ -48,7 +53,20 @@ class Inputs:
         call = self._arguments(batch)
         self.samples += _samples(call)
         self.batches += 1
+        if self._room > 0:
+            self._keep(call_of(call, None, f"batch {self.batches - 1}"))
         return call
+
+    def _keep(self, call: Call) -> None:
+        self._room -= sum(tensor.size * tensor.element_size() for tensor in tensors_in(call))
+        if self._room >= 0 or not self.kept:
+            self.kept.append(Sample.of(call))
+
+    @staticmethod
+    def again(call: Call) -> Any:
+        """What `calibrate` passes to the model for a call that was kept."""
+        args, kwargs = call
+        return kwargs if kwargs else args
 
     def example(self, batch: Any) -> list[Any] | dict[str, Any]:
         """The arguments that a batch makes, not counted: by position, or by name.

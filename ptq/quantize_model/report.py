@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from ..recovery.ladder import LadderReport
 from ..reports.check import CheckReport
 from ..reports.coverage import Ledger
 from ..util.json_file import write_json
@@ -26,7 +27,9 @@ class QuantizeReport:
         samples: how many samples were calibrated with: first dimensions of the first input, added up; a scalar input counts as one.
         batches: how many calls of the model that were.
         coverage: what became of every operation.
-        seconds: how long each step took: ``load``, ``check``, ``quantize``, ``calibrate``, ``convert``.
+        seconds: how long each step took: ``load``, ``check``, ``quantize``, ``calibrate``, ``convert``, ``float layers``, ``recover``.
+        recovery: what the recipe did; ``None`` where none was run.
+        notes: why something that was asked for was not done, and which layers were left float.
     """
 
     source: str
@@ -37,6 +40,8 @@ class QuantizeReport:
     coverage: Ledger
     seconds: dict[str, float]
     target: str = "any"
+    recovery: LadderReport | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -56,6 +61,8 @@ class QuantizeReport:
         return [
             f"{self.source}: placement {self.placement}{runtime}, {calibrated}",
             *(f"  {line}" if number else f"check of {line}" for number, line in enumerate(self.check.lines())),
+            *(() if self.recovery is None else self.recovery.lines()),
+            *self.notes,
             *(self.coverage.lines() if coverage else ()),
         ]
 
@@ -75,6 +82,8 @@ class QuantizeReport:
             "float_bytes": self.float_bytes,
             "seconds": self.seconds,
             "check": self.check.to_dict(),
+            "recovery": None if self.recovery is None else self.recovery.to_dict(),
+            "notes": list(self.notes),
             "coverage": self.coverage.to_dict(),
         }
 

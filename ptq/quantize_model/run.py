@@ -1,10 +1,9 @@
-"""`quantize_model`: load, check, quantize, calibrate and convert, one after the other."""
+"""`quantize_model`: load, check, quantize, calibrate, convert and recover, one after the other."""
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from paddle import nn
@@ -12,15 +11,20 @@ from paddle import nn
 from quantizers.errors import ConfigError
 
 from ..calibration.run import calibrate
-from ..config.config import PLACEMENTS, PTQConfig, check_target, default_ptq_config
+from ..config.config import PTQConfig
 from ..imperative import ImperativePTQ
 from ..programs import load_program
+from ..recovery.judge import Metric
+from ..recovery.recipes import Recipe
+from ..recovery.workbench import MEMORY
 from ..reports.check import check
 from ..reports.coverage import coverage
 from .inputs import Inputs, Peeked
+from .recover import Plan
 from .report import QuantizeReport
 from .result import QuantizeResult
 from .steps import Steps
+from .widths import config_with, with_float_layers, with_wide_ends
 
 __all__ = ["quantize_model"]
 
@@ -30,12 +34,21 @@ def quantize_model(
     data: Iterable[Any],
     config: PTQConfig | None = None,
     *,
+    recipe: str | os.PathLike[str] | Recipe | Mapping[str, Any] | None = "balanced",
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
     placement: str | None = None,
     target: str | None = None,
+    max_float_macs: float = 0.0,
+    metric: Metric | None = None,
+    time_budget: float | None = None,
+    seed: int = 0,
+    resume: str | os.PathLike[str] | None = None,
     input_spec: Sequence[Any] | None = None,
     input_fn: Callable[[Any], Any] | None = None,
     max_batches: int | None = None,
     fuse: bool = True,
+    memory: int = MEMORY,
     progress: bool = True,
 ) -> QuantizeResult:
     """Quantizes a model, or a saved program, in one call; the model itself is left as it was.
@@ -45,13 +58,26 @@ def quantize_model(
         data: calibration data, an iterable of batches as for `calibrate`: arrays or tensors, tuples (labels behind the inputs are
             dropped) or dicts by argument; for a saved program dicts by the names of its inputs, of which it takes those that it needs.
         config: quantizers and settings; ``PTQConfig()`` when ``None``.
+        recipe: what wins accuracy back: ``"fast"``, ``"balanced"``, ``"best"``, a recipe of one's own or the path of its JSON file;
+            ``None`` for nothing.  A recipe fits on a part of the samples and keeps what the others, at least 16, confirm; with fewer than
+            32 samples none is run, and the report says so.
+        weight_bits: 2..8, as the config says when ``None``.
+        activation_bits: 4..16, as the config says when ``None``.  Below 8 bits the layers at the model's ends keep 8, unless an override
+            of the config says otherwise.
         placement: ``"compute"`` or ``"full"``; that of the config when ``None``.
         target: the runtime that the grids of placement ``"full"`` are for; that of the config when ``None``.
+        max_float_macs: the share of multiply-accumulates, 0 to 1, that may be left float, in the layers where rounding costs most.
+        metric: of the float model's and the quantized model's answers to held-back samples, larger is better, see
+            `ptq.recovery.judge.Metric`; by default the mean signal-to-noise ratio of the outputs in dB.
+        time_budget: seconds for the recipe; when they are over, the best model so far is returned.
+        seed: of every random choice.
+        resume: path of a file that holds the recipe's state after each step; a killed run goes on from there.
         input_spec: `InputSpec`s or example tensors of ``forward``'s arguments, to trace and to save the model with; by default what the
             file of a saved program says, else the shapes that calibration sees, first dimension free.
         input_fn: makes of a batch what to pass instead, see `calibrate`.
         max_batches: stop after that many.
         fuse: fold batch norms into the layers before them.
+        memory: bytes that a recipe may use for samples, sums and features.
         progress: show progress on stderr where that is a terminal.
 
     Returns:
@@ -63,41 +89,53 @@ def quantize_model(
         CalibrationError: the data does not fit the model, or holds NaN; ``NoCalibrationDataError``: there is none.
         ConfigError: an argument is not usable.
     """
-    chosen = _config(config, placement, target)
+    chosen = config_with(config, placement, target, weight_bits, activation_bits)
+    plan = Plan.of(recipe, max_float_macs, metric, time_budget, seed, resume, memory, progress)
     steps = Steps(progress)
     source = type(model).__name__
     if not isinstance(model, nn.Layer):
         source = _path(model)
         with steps("load", source):
             model = load_program(source)
-    inputs, batches = Inputs(model, input_fn), Peeked(data)
+    inputs, batches = Inputs(model, input_fn, plan.memory // 2 if plan.needs_samples else 0), Peeked(data)
     with steps("check"):
-        findings = check(model, list(input_spec) if input_spec is not None else inputs.example(batches.first))
-    engine = ImperativePTQ(chosen)
+        example = inputs.example(batches.first)
+        findings = check(model, list(input_spec) if input_spec is not None else example)
     with steps("quantize"):
-        prepared = engine.quantize(model, fuse=fuse, input_spec=input_spec)
+        chosen = with_wide_ends(chosen, model, inputs.example(batches.first))
+        prepared = ImperativePTQ(chosen).quantize(model, fuse=fuse, input_spec=input_spec)
     with steps("calibrate"):
         calibrate(prepared, batches, max_batches, inputs, progress)
     with steps("convert"):
-        converted = engine.convert(prepared)
-        ledger = coverage(converted)
-    report = QuantizeReport(source, chosen.placement, findings, inputs.samples, inputs.batches, ledger, steps.seconds, chosen.target)
+        converted = ImperativePTQ(chosen).convert(prepared)
+    notes: list[str] = []
+    if max_float_macs and plan.has_enough(inputs.kept, notes):
+        with steps("float layers"):
+            found = plan.float_layers(converted, inputs.kept)
+            notes.append(str(found))
+            if found.names:
+                chosen = with_float_layers(chosen, found.names)
+                prepared = ImperativePTQ(chosen).quantize(model, fuse=fuse, input_spec=input_spec)
+                calibrate(prepared, [sample.call() for sample in inputs.kept], input_fn=inputs.again, progress=progress)
+                converted = ImperativePTQ(chosen).convert(prepared)
+    ladder = None
+    if plan.recipe is not None and plan.has_enough(inputs.kept, notes):
+        with steps("recover"):
+            ladder = plan.climb(converted, inputs.kept)
+    ledger = coverage(converted)
+    report = QuantizeReport(
+        source,
+        chosen.placement,
+        findings,
+        inputs.samples,
+        inputs.batches,
+        ledger,
+        steps.seconds,
+        chosen.target,
+        ladder,
+        tuple(dict.fromkeys(notes)),
+    )
     return QuantizeResult(converted, report, inputs.program_spec if input_spec is None else input_spec)
-
-
-def _config(config: PTQConfig | None, placement: str | None, target: str | None) -> PTQConfig:
-    found = default_ptq_config if config is None else config
-    if not isinstance(found, PTQConfig):
-        raise ConfigError(f"config must be a PTQConfig, got {config!r}")
-    if placement is None and target is None:
-        return found
-    if placement is not None and placement not in PLACEMENTS:
-        raise ConfigError(f"placement must be one of {', '.join(PLACEMENTS)}, got {placement!r}")
-    found = copy.deepcopy(found)
-    found.placement = found.placement if placement is None else placement
-    found.target = found.target if target is None else target
-    check_target(found.target, found.placement)
-    return found
 
 
 def _path(model: Any) -> str:

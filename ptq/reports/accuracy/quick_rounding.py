@@ -39,7 +39,7 @@ def _quick(layer: Any) -> Callable[[paddle.Tensor], paddle.Tensor]:
             return GridInput.quantize_input(layer, x)
         if last and last[0][0] is x and last[0][1] == x.inplace_version:
             return last.pop()[2]
-        given = np.from_dlpack((x * layer.input_factor if "input_factor" in layer._buffers else x).detach())
+        given = np.from_dlpack(layer.before_rounding(x).detach())
         y = from_dlpack(_rounded(given, np.float32(layer.input_scale), np.float32(layer.input_zero_point), np.float32(most)))
         last[:] = [(x, x.inplace_version, y)]
         return y

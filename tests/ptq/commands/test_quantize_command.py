@@ -97,6 +97,21 @@ def test_config_placement_and_float_layers(made: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("here")
+def test_a_recipe_and_widths(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("many.npy", np.random.default_rng(0).standard_normal((40, 3, 12, 12)).astype("float32"))
+    arguments = ["quantize", made / "net", "--data", "many.npy", "--out", "int8", "--weight-bits", "4", "--report", "report.json"]
+    assert run_command(*arguments, "--recipe", "fast", "--seed", "2", "--resume", "state.npz") == 0
+    assert "recipe fast" in capsys.readouterr().out
+    recovery = json.loads(Path("report.json").read_text(encoding="utf-8"))["recovery"]
+    assert (recovery["recipe"], recovery["held"]) == ("fast", 16)
+    assert Path("state.npz").is_file()
+    assert run_command(*arguments, "--recipe", "none") == 0
+    assert json.loads(Path("report.json").read_text(encoding="utf-8"))["recovery"] is None
+    assert run_command(*arguments, "--recipe", "fastest") == 2
+    assert "recipe must be one of" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("here")
 def test_input_fixes_sizes(made: Path) -> None:
     arguments = ["quantize", made / "net", "--data", made / "pictures", "--input", "pic=-1,3,16,18", "--out", "int8"]
     assert run_command(*arguments) == 0

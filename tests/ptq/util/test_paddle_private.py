@@ -137,7 +137,13 @@ def _foreign_attributes(files: list[Path]) -> dict[str, list[str]]:
 
 
 def test_every_private_attribute_is_in_the_contract() -> None:
-    others = {"_asdict", "_exit", "_getframe", "_make", "_operator_weights"}  # Python's, and one that this project puts into a state by name
+    others = {
+        "_asdict",
+        "_exit",
+        "_getframe",
+        "_make",
+        "_operator_weights",
+    }  # Python's, and one of a state of this project
     listed = {name for names in ATTRIBUTES.values() for name in names} | others
     found = _foreign_attributes(list((ROOT / "ptq").rglob("*.py")))
     assert not {name: files for name, files in found.items() if name not in listed}

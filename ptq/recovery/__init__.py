@@ -1,0 +1,1 @@
+"""What wins accuracy back without labels, one file a recovery."""

@@ -1,0 +1,82 @@
+"""How good a quantized model is: its answers to held-back samples beside those of the float model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from quantizers.errors import ConfigError
+
+from ..calibration.seen import Sample
+from ..util.modes import eval_mode
+from .samples import arrays_of
+
+__all__ = ["Judge", "Metric", "mean_sqnr"]
+
+Answers = Sequence[Sequence[np.ndarray[Any, Any]]]
+Metric = Callable[[Answers, Answers], float]
+"""Of the float model's and the quantized model's answers, for each call a list of its floating-point outputs: larger is better."""
+
+CAP = 200.0  # dB; so that equal answers have a finite figure
+
+
+def mean_sqnr(expected: Answers, answers: Answers) -> float:
+    """Mean over the outputs of their signal-to-noise ratio in dB, power and noise summed over all calls; at most 200.
+
+    An output that is always zero is left out.  Answers that are not finite where the float model's are count as no signal at all.
+    """
+    found = []
+    for number in range(len(expected[0])):
+        power = noise = 0.0
+        for wanted, answer in zip(expected, answers, strict=True):
+            a, b = wanted[number].astype(np.float64), answer[number].astype(np.float64)
+            finite = np.isfinite(a)
+            difference = np.where(finite, b - np.where(finite, a, 0.0), 0.0)
+            power += float(np.square(a[finite]).sum())
+            noise += float(np.square(difference).sum())
+        if power > 0:
+            found.append(min(10 * np.log10(power / noise), CAP) if 0 < noise < np.inf else CAP if noise == 0 else -np.inf)
+    return float(np.mean(found)) if found else CAP
+
+
+class Judge:
+    """Compares models with the float model on the same samples; ``judge(model)`` is the metric.
+
+    Args:
+        float_model: answers once, when first needed.
+        samples: calls of it.
+        metric: see `Metric`.
+    """
+
+    def __init__(self, float_model: nn.Layer, samples: Sequence[Sample], metric: Metric = mean_sqnr) -> None:
+        self.samples = list(samples)
+        self.metric = metric
+        self._float_model = float_model
+        self._expected: list[list[np.ndarray[Any, Any]]] | None = None
+
+    @property
+    def expected(self) -> list[list[np.ndarray[Any, Any]]]:
+        """The float model's answers."""
+        if self._expected is None:
+            self._expected = self.answers(self._float_model)
+        return self._expected
+
+    def answers(self, model: nn.Layer) -> list[list[np.ndarray[Any, Any]]]:
+        """A model's answers."""
+        found = []
+        with paddle.no_grad(), eval_mode(model):
+            for sample in self.samples:
+                args, kwargs = sample.call()
+                found.append(arrays_of(model(*args, **kwargs)))
+        return found
+
+    def __call__(self, model: nn.Layer) -> float:
+        """The metric; raises ``ConfigError`` where a user's own gives no number."""
+        value = self.metric(self.expected, self.answers(model))
+        if not isinstance(value, (int, float, np.floating)) or np.isnan(value):
+            raise ConfigError(f"metric must return a number, larger for better answers; got {value!r}")
+        return float(value)

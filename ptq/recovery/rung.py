@@ -1,0 +1,26 @@
+"""What one step of a recipe did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Rung"]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What one step did: the judge's figure before and after it, whether it was kept, and how long it took.
+
+    ``cut``: the time budget ended while it ran.
+    """
+
+    step: str
+    before: float
+    after: float
+    kept: bool
+    seconds: float
+    cut: bool = False
+
+    def __str__(self) -> str:
+        became = f"{self.before:.2f} -> {self.after:.2f}, {'kept' if self.kept else 'undone'}"
+        return f"{self.step}: {became} ({self.seconds:.1f} s{', cut by the time budget' if self.cut else ''})"
