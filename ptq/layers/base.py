@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,17 @@ from quantizers.errors import ModelError
 
 from ..registry import PTQRegistry
 from ..util.paddle_private import paddle_dtype
+from .block_weight import BlockLayout, BlockWeight
 from .integer_weight import IntegerWeight
+from .log_weight import LogLayout, LogWeight
 from .subclass import handwritten, new_twin
 
-__all__ = ["GridInput", "QuantizedLayer", "dequantized", "fake_quantize", "in_dtype_of_weight"]
+__all__ = ["GridInput", "QuantizedLayer", "Weight", "dequantized", "fake_quantize", "in_dtype_of_weight", "stored_parts"]
 
-GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor")
+Weight = IntegerWeight | BlockWeight | LogWeight
+Layout = BlockLayout | LogLayout
+
+PARTS = GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor", "_table")
 
 
 def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor, quant_min: int, quant_max: int) -> paddle.Tensor:
@@ -104,8 +111,9 @@ class QuantizedLayer(GridInput):
     ``super()`` in a mixin is more than Paddle's tracer can resolve.
 
     Buffers, for each weight, here ``weight``:
-        weight_quantized: int8 (int16 above 8 bits), shape of the float weight.
-        weight_scale: float32, broadcastable to the weight.
+        weight_quantized: int8 (int16 above 8 bits), shape of the float weight; or packed, see `BlockWeight.buffers`.
+        weight_scale: float32, broadcastable to the weight; or of its blocks.
+        weight_zero_point, weight_factor, weight_table: see `BlockWeight.buffers` and `LogWeight.buffers`.
         input_scale, input_zero_point: see `GridInput`.
 
     ``read_from_integers`` names the attributes of the float layer that are computed from the integers when read.
@@ -113,9 +121,10 @@ class QuantizedLayer(GridInput):
 
     float_class: type[nn.Layer]
     read_from_integers: tuple[str, ...] = ("weight",)
+    _layouts: Mapping[str, Layout] = MappingProxyType({})
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: Weight) -> QuantizedLayer:
         """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared.
 
         Without ``input_qparams`` the input is taken as it comes: it lies on its producer's grid already, or it is no activation.
@@ -126,14 +135,27 @@ class QuantizedLayer(GridInput):
         twin.__dict__.update(_shallow_state(layer))
         parameters = PTQRegistry.layer_info(layer).weights_of(layer)
         twin._weight_dtype = next(iter(parameters.values())).dtype
-        twin._weight_bits = weights[0].qparams.num_bits
+        twin._weight_bits = weights[0].num_bits
+        twin.__dict__["_layouts"] = {
+            name: weight.layout for name, weight in zip(parameters, weights, strict=True) if not isinstance(weight, IntegerWeight)
+        }
         for name, weight in zip(parameters, weights, strict=True):
             del twin._parameters[name]
-            twin.register_buffer(f"{name}_quantized", _tensor(weight.integers, str(weight.integers.dtype)))
-            twin.register_buffer(f"{name}_scale", _tensor(weight.scale, "float32"))
+            for ending, array in weight.buffers().items():
+                twin.register_buffer(f"{name}_{ending}", _tensor(array, str(array.dtype)))
         if input_qparams is not None:
             twin.set_input_grid(input_qparams)
         return twin
+
+    def take_weight(self, name: str, other: QuantizedLayer, other_name: str) -> None:
+        """Stores the weight of that name as what another twin has, the same buffers."""
+        for ending in PARTS:
+            self._buffers.pop(f"{name}{ending}", None)
+            if f"{other_name}{ending}" in other._buffers:
+                self.register_buffer(f"{name}{ending}", other._buffers[f"{other_name}{ending}"])
+        layouts = {key: value for key, value in self._layouts.items() if key != name}
+        self.__dict__["_layouts"] = layouts | ({name: other._layouts[other_name]} if other_name in other._layouts else {})
+        self._weight_bits = other._weight_bits
 
     def scale_results(self, factors: npt.NDArray[np.float32]) -> None:
         """Multiplies each output channel by a positive factor, ``[C]``: its weights' scale and its bias; the integers stay."""
@@ -197,7 +219,15 @@ def dequantized(layer: Any, name: str) -> paddle.Tensor:
     if f"{name}_quantized" not in layer._buffers:
         raise AttributeError(f"{layer.full_name()} has no weight '{name}'")
     # read as attributes: while it traces, Paddle turns those into values of the program
-    return in_dtype_of_weight(layer, getattr(layer, f"{name}_quantized").astype("float32") * getattr(layer, f"{name}_scale"))
+    layout = getattr(layer, "_layouts", {}).get(name)
+    if layout is None:
+        return in_dtype_of_weight(layer, getattr(layer, f"{name}_quantized").astype("float32") * getattr(layer, f"{name}_scale"))
+    return in_dtype_of_weight(layer, layout.whole(*stored_parts(layer, name)))
+
+
+def stored_parts(layer: Any, name: str) -> list[paddle.Tensor | None]:
+    """What is stored of a weight that has a layout, in the order of the arguments of the layout's `rows`."""
+    return [getattr(layer, f"{name}_{ending}") if ending else None for ending in layer._layouts[name].buffers]
 
 
 def in_dtype_of_weight(layer: Any, tensor: paddle.Tensor) -> paddle.Tensor:

@@ -1,0 +1,7 @@
+"""Quantization by the weights alone, or with ranges that are found while the model runs."""
+
+from __future__ import annotations
+
+from .quantize_weights import quantize_weights
+
+__all__ = ["quantize_weights"]
