@@ -122,6 +122,8 @@ class QuantizedLayer(GridInput):
     float_class: type[nn.Layer]
     read_from_integers: tuple[str, ...] = ("weight",)
     _layouts: Mapping[str, Layout] = MappingProxyType({})
+    _weight_bits: int
+    _weight_dtype: Any
 
     @classmethod
     def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: Weight) -> QuantizedLayer:

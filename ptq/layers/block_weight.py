@@ -28,7 +28,8 @@ def matrix_rows(weight: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
 class BlockLayout:
     """Where a stored weight's numbers are.
 
-    ``shape``, ``axis``: of the float weight, and of its rows in it; ``group_size``: ``None`` for whole rows; ``is_symmetric``: zero points in the middle, which are not stored; ``has_factor``: the features were multiplied before they were rounded.
+    ``shape``, ``axis``: of the float weight, and of its rows in it; ``group_size``: ``None`` for whole rows; ``is_symmetric``: zero
+    points in the middle, which are not stored; ``has_factor``: the features were multiplied before they were rounded.
     """
 
     shape: tuple[int, ...]

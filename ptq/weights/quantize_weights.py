@@ -148,9 +148,7 @@ def _twins(
         able = [layer for layer in names if has_products(layer)]
         left = [names[layer] for layer in names if layer not in able]
         if left:
-            warn(
-                f"{settings.algorithm} is for Linear and plain Conv2D layers; the grids of {', '.join(left)} are those of least squared error"
-            )
+            warn(f"{settings.algorithm} is for Linear and plain Conv2D layers; {', '.join(left)} got grids of least squared error")
         for group in progress_bar(call_order(working, able, calls[0]), description=settings.algorithm, enabled=progress):
             # in a copy where the layers before these are quantized already: they make up for what those do
             trial = swapped(working_copy(working), {}) if not twins else _with(working, twins)

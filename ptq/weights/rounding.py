@@ -66,7 +66,7 @@ def rounded_weight(
         return BlockWeight(grid.quantize(rows), grid, weight.shape, axis)
     if settings.algorithm == "awq" and inputs is not None:
         factors, grid = awq(rows, inputs.products, inputs.magnitudes, mse_grid, bits, group, symmetric)
-        return BlockWeight(grid.quantize(rows * factors), grid, weight.shape, axis, 1 / factors)
+        return BlockWeight(grid.quantize(rows * factors), grid, weight.shape, axis, (1 / factors).astype(np.float32))
     grid = RULES.get(settings.algorithm, mse_grid)(rows, bits, group, symmetric)
     codes = grid.quantize(rows) if settings.algorithm != "gptq" or inputs is None else gptq(rows, inputs.products, grid)
     return BlockWeight(codes, grid, weight.shape, axis)

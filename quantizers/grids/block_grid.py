@@ -98,7 +98,7 @@ class BlockGrid:
             raise NonFiniteError("NaN cannot be quantized")
         with np.errstate(over="ignore"):
             codes = np.rint(values / scale) + zero_point.astype(np.float32)
-        return np.clip(codes, 0, self.quant_max).astype(np.int32)
+        return np.asarray(np.clip(codes, 0, self.quant_max), np.int32)
 
     def dequantize(self, codes: npt.ArrayLike) -> FloatArray:
         """Real numbers, float32 ``[C, F]``, of codes; raises ``ShapeError`` as `quantize`."""

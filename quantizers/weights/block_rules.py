@@ -66,7 +66,7 @@ def squared_errors(rows: FloatArray, grid: BlockGrid, weights: npt.NDArray[Any] 
 
 def _farthest(blocks: Wide) -> Wide:
     low, high = blocks.min(axis=2, initial=0), blocks.max(axis=2, initial=0)
-    return np.where(-low > high, low, high)
+    return np.asarray(np.where(-low > high, low, high))
 
 
 def _symmetric(scale: Wide, num_bits: int, group_size: int | None) -> BlockGrid:
@@ -105,7 +105,7 @@ def _refitted(rows: FloatArray, grid: BlockGrid) -> BlockGrid:
     steps, values = as_blocks(codes.astype(np.float64), grid.group_size), as_blocks(rows.astype(np.float64), grid.group_size)
     squares = np.square(steps).sum(axis=2)
     scale = np.where(squares > 0, (steps * values).sum(axis=2) / np.maximum(squares, 1), grid.scale)
-    return BlockGrid(_usable(np.where(scale == 0, grid.scale, scale)), grid.zero_point, grid.num_bits, grid.group_size)
+    return BlockGrid(_usable(np.where(scale == 0, grid.scale, scale)).astype(np.float32), grid.zero_point, grid.num_bits, grid.group_size)
 
 
 def _better(rows: FloatArray, best: BlockGrid, errors: Wide, candidate: BlockGrid) -> tuple[BlockGrid, Wide]:
