@@ -82,7 +82,8 @@ class BlockLayout:
         codes = _codes(packed.astype("int32"), self)
         codes = codes.reshape([*leading, self.blocks, self.stored_block]).astype("float32")
         middle = float((1 << (self.num_bits - 1)) - self.offset) if zero_point is None else zero_point.astype("float32").unsqueeze(-1)
-        real = ((codes - middle) * scale.unsqueeze(-1)).reshape([*leading, self.blocks * self.stored_block])
+        steps = codes if isinstance(middle, float) and middle == 0 else codes - middle
+        real = (steps * scale.unsqueeze(-1)).reshape([*leading, self.blocks * self.stored_block])
         if self.blocks * self.stored_block > self.features:
             real = paddle.slice(real, [packed.ndim - 1], [0], [self.features])
         return real if factor is None else real * factor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .blocks import write_block_products
 from .clean import clean
 from .graph import EditableGraph
 from .grids import drop_saturating_activations, lower_grids, merge_grids, recognise_grids
@@ -39,6 +40,7 @@ def read_quantization(graph: EditableGraph) -> None:
     drop_saturating_activations(graph)
     attach_biases(graph)
     name_layers(graph)
+    write_block_products(graph)
     fuse_linear(graph)
     use_global_pools(graph)
 

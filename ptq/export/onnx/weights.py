@@ -10,7 +10,7 @@ import numpy as np
 from .graph import EditableGraph
 from .grids import grid_of
 
-__all__ = ["Weight", "attach_biases", "lower_biases", "name_layers", "recognise_weights", "weight_of", "write_weight"]
+__all__ = ["Weight", "attach_biases", "lower_biases", "name_layers", "name_of_layer", "recognise_weights", "weight_of", "write_weight"]
 
 # A bias of more than this many steps of its int32 grid leaves no room for the sum of products that it is added to.
 LARGEST_BIAS = 2**30
@@ -131,10 +131,16 @@ def name_layers(graph: EditableGraph) -> None:
     """Names every layer after its weight: the path of the Paddle layer, then ``@1`` for a second use of it."""
     for node in graph.of(*CONVOLUTIONS, "MatMul"):
         weight = weight_of(graph, node.input[1])
-        path = weight.name if weight is not None else node.input[1] if node.input[1] in graph.constants else ""
-        path, _, suffix = path.rpartition(".weight")
-        if path and not suffix.removeprefix("_quantized").strip("0123456789.:"):
+        stored = weight.name if weight is not None else node.input[1] if node.input[1] in graph.constants else ""
+        path = name_of_layer(stored)
+        if path:
             graph.name(node, path)
+
+
+def name_of_layer(stored: str) -> str:
+    """The path of the layer whose weight has that name; empty where it is called otherwise."""
+    path, _, suffix = stored.rpartition(".weight")
+    return "" if suffix.removeprefix("_quantized").removesuffix(":transpose").strip("0123456789.:") else path
 
 
 def _channels(graph: EditableGraph, node: Any) -> int:
