@@ -14,11 +14,12 @@ import paddle
 from paddle import nn
 
 from quantizers import QParams
-from quantizers.errors import ModelError
+from quantizers.errors import ConfigError, ModelError
 
 from ..registry import PTQRegistry
 from ..util.paddle_private import paddle_dtype
 from .block_weight import BlockLayout, BlockWeight
+from .dynamic import DYNAMIC, dynamic_integers, exact_dtype, integer_view
 from .integer_weight import IntegerWeight
 from .log_weight import LogLayout, LogWeight
 from .subclass import handwritten, new_twin
@@ -28,6 +29,7 @@ __all__ = ["GridInput", "QuantizedLayer", "Weight", "dequantized", "fake_quantiz
 Weight = IntegerWeight | BlockWeight | LogWeight
 Layout = BlockLayout | LogLayout
 
+DYNAMIC_BITS = 8
 PARTS = GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor", "_table")
 
 
@@ -57,7 +59,7 @@ def _tensor(array: Any, dtype: str) -> paddle.Tensor:
 
 
 class GridInput(nn.Layer):  # type: ignore[misc]
-    """Mixin of layers that round their input to a grid.
+    """Mixin of layers that round their input to a grid; with ``dynamic`` set, see `ptq.layers.dynamic`, to one that is found in every call.
 
     Buffers, absent while the input is expected on its producer's grid already (``input_qparams`` is then ``None``):
         input_scale, input_zero_point: float32, shape []; the zero point is that of the grid's unsigned form.
@@ -65,6 +67,7 @@ class GridInput(nn.Layer):  # type: ignore[misc]
     """
 
     input_qparams: QParams | None = None
+    dynamic: str | None = None
 
     def set_input_grid(self, qparams: QParams, factor: paddle.Tensor | None = None) -> None:
         """Quantizes the input with another grid from now on.
@@ -82,6 +85,9 @@ class GridInput(nn.Layer):  # type: ignore[misc]
 
     def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
         """``x`` on the grid of the layer's input."""
+        if self.dynamic is not None:
+            integers, scale = dynamic_integers(x, self.dynamic)
+            return (integers * scale).astype(x.dtype)
         if self.input_qparams is None:
             return x
         if "input_factor" in self._buffers:
@@ -100,7 +106,8 @@ class GridInput(nn.Layer):  # type: ignore[misc]
     def extra_repr(self) -> str:
         """The layer's own settings and the width of the input's grid."""
         bits = None if self.input_qparams is None else self.input_qparams.num_bits
-        return ", ".join(filter(None, [super().extra_repr(), f"input_bits={bits}"]))
+        found = f"input_bits={bits}" if self.dynamic is None else f"input_bits={DYNAMIC_BITS}, dynamic={self.dynamic}"
+        return ", ".join(filter(None, [super().extra_repr(), found]))
 
 
 class QuantizedLayer(GridInput):
@@ -123,6 +130,8 @@ class QuantizedLayer(GridInput):
     read_from_integers: tuple[str, ...] = ("weight",)
     _layouts: Mapping[str, Layout] = MappingProxyType({})
     _weight_bits: int
+    _sum_dtype: str
+    why_float_input: str = ""
     _weight_dtype: Any
 
     @classmethod
@@ -148,6 +157,38 @@ class QuantizedLayer(GridInput):
         if input_qparams is not None:
             twin.set_input_grid(input_qparams)
         return twin
+
+    def set_dynamic(self, kind: str) -> None:
+        """From now on finds the grid of the input in every call; ``kind`` as in `ptq.layers.dynamic`.
+
+        Raises:
+            ConfigError: there is no such kind, or the weight is not stored as int8 in the float weight's shape.
+        """
+        if kind not in DYNAMIC or "weight" in self._layouts or self._weight_bits > DYNAMIC_BITS:
+            raise ConfigError(f"a dynamic input is one of {', '.join(DYNAMIC)}, with a weight of up to 8 bits without blocks, got {kind!r}")
+        weight, axis = self._buffers["weight_quantized"], PTQRegistry.layer_info(self).quant_axis or 0
+        self.dynamic = kind
+        self._sum_dtype = exact_dtype(int(weight.size) // max(weight.shape[axis], 1))
+
+    def dynamic_forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The float class's own ``forward`` on integers, whose sums are exact, then scales and bias: what integer kernels compute.
+
+        For layers with one ``weight``, an output channel of which has one scale.
+        """
+        integers, scale = dynamic_integers(x, self.dynamic or "")
+        sums = self.float_class.forward(integer_view(self), integers.astype(self._sum_dtype)).astype("float32")
+        is_last = sums.ndim == 2 or self.is_channel_last
+        shape = [-1] if is_last else [1, -1, *[1] * (sums.ndim - 2)]
+        by_channel = self.weight_scale.reshape(shape)
+        answer = sums * by_channel * scale if self.dynamic == "row" else sums * (scale * by_channel)
+        if self.bias is not None:
+            answer = answer + self.bias.astype("float32").reshape(shape)
+        return answer if answer.dtype == x.dtype else answer.astype(x.dtype)
+
+    @property
+    def is_channel_last(self) -> bool:
+        """Whether the channels of the result are its last axis."""
+        return str(getattr(self, "_data_format", "NLC")).endswith("C")
 
     def take_weight(self, name: str, other: QuantizedLayer, other_name: str) -> None:
         """Stores the weight of that name as what another twin has, the same buffers."""

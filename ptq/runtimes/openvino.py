@@ -98,10 +98,10 @@ class OpenVino:
 
     _FACTS: ClassVar = ("originalLayersNames", "layerType", "runtimePrecision")
     _KINDS: ClassVar = {
-        "Convolution": ("Conv",),
+        "Convolution": ("Conv", "ConvInteger"),
         "Deconvolution": ("ConvTranspose",),
-        "FullyConnected": ("Gemm", "MatMul"),
-        "MatMul": ("MatMul",),
+        "FullyConnected": ("Gemm", "MatMul", "MatMulInteger", "MatMulNBits"),
+        "MatMul": ("MatMul", "MatMulInteger"),
     }
 
     def __init__(self) -> None:
@@ -127,7 +127,9 @@ class OpenVino:
             layer, precision = facts.get("layerType", ""), facts.get("runtimePrecision", "")
             if layer not in self._KINDS:
                 continue
-            used = Executed(f"{layer} {precision}", precision in ("u8", "i8"), float(times.get(op.get_friendly_name(), 0)))
+            used = Executed(
+                f"{layer} {precision}", precision in ("u8", "i8", "u4", "i4", "u2"), float(times.get(op.get_friendly_name(), 0))
+            )
             origins = set(facts.get("originalLayersNames", "").split(","))
             node = next((node for node in left if origins & {node.name, f"{node.name}/WithoutBiases", *node.output}), None)
             if node is None:

@@ -30,7 +30,7 @@ from .select import Layers, layers_to_quantize
 from .settings import WITH_DATA, WeightSettings
 from .swap import with_twins, working_copy
 
-__all__ = ["opened", "quantize_weights"]
+__all__ = ["opened", "quantize_weights", "spec_of", "twin_of"]
 
 
 def quantize_weights(
@@ -45,6 +45,7 @@ def quantize_weights(
     per_channel: bool = True,
     input_spec: Sequence[Any] | None = None,
     input_fn: Callable[[Any], Any] | None = None,
+    fuse: bool = True,
     keep_float: bool = False,
     progress: bool = True,
 ) -> WeightsResult:
@@ -65,6 +66,7 @@ def quantize_weights(
         per_channel: ``False``: one grid for a whole weight.
         input_spec: what the model takes, to save it; that of the file for a saved program.
         input_fn: makes of a batch what to pass instead.
+        fuse: fold batch norms where ``input_spec`` is known; the result is then in eval mode.
         keep_float: keep the float layers for ``float_baseline`` until the result is saved.
         progress: show progress on stderr where that is a terminal.
 
@@ -85,14 +87,15 @@ def quantize_weights(
     chosen = layers_to_quantize(model, layers, _embeddings if algorithm == "log" else None)
     with steps("check"):
         findings = check(model)
-    working = working_copy(model)
+    specs = input_spec or spec_of(model)
+    working = working_copy(model, specs, fuse)
     float_layers = {name: layer for name, layer in working.named_sublayers(include_self=True) if name in chosen}
     freeze_weights(float_layers.values())
     with steps("quantize"):
         calls = [] if data is None else _calls(model, data, input_fn)
         twins = _twins(working, float_layers, settings, calls, progress)
     converted = with_twins(working, twins, keep_float=keep_float)
-    return result_of(converted, source, settings.describe(), findings, input_spec or _spec_of(model), steps.seconds, len(calls))
+    return result_of(converted, source, settings.describe(), findings, specs, steps.seconds, len(calls))
 
 
 def opened(model: Any, steps: Steps) -> tuple[nn.Layer, str]:
@@ -118,7 +121,8 @@ def _embeddings(layer: nn.Layer) -> bool:
     return isinstance(layer, nn.Embedding)
 
 
-def _spec_of(model: nn.Layer) -> Sequence[Any] | None:
+def spec_of(model: nn.Layer) -> Sequence[Any] | None:
+    """What a saved program takes, as its file says."""
     return model.input_spec if isinstance(model, Program) else None
 
 
@@ -155,10 +159,10 @@ def _twins(
             places = {names[layer]: layer for layer in group}
             copies = {name: layer for name, layer in trial.named_sublayers(include_self=True) if name in places}
             found = products_of(trial, list(copies.values()), calls)
-            twins |= {name: _twin(name, layers[name], settings, found.get(copy)) for name, copy in copies.items()}
+            twins |= {name: twin_of(name, layers[name], settings, found.get(copy)) for name, copy in copies.items()}
     rest = {name: layer for name, layer in layers.items() if name not in twins}
     shown = progress_bar(rest.items(), description="weights", enabled=progress)
-    return twins | {name: _twin(name, layer, settings, None) for name, layer in shown}
+    return twins | {name: twin_of(name, layer, settings) for name, layer in shown}
 
 
 def _with(working: nn.Layer, twins: Mapping[str, QuantizedLayer]) -> nn.Layer:
@@ -167,11 +171,20 @@ def _with(working: nn.Layer, twins: Mapping[str, QuantizedLayer]) -> nn.Layer:
     return swapped(trial, {copies[name]: twin for name, twin in twins.items()})
 
 
-def _twin(name: str, layer: nn.Layer, settings: WeightSettings, inputs: InputProducts | None) -> QuantizedLayer:
+def twin_of(
+    name: str, layer: nn.Layer, settings: WeightSettings, inputs: InputProducts | None = None, *, whole_bytes: bool = False
+) -> QuantizedLayer:
+    """The twin of a float layer whose input stays as it comes; ``whole_bytes``: few bits are not packed.
+
+    Raises:
+        NonFiniteError: a weight holds NaN or Inf.
+    """
     info = PTQRegistry.layer_info(layer)
     with paddle.no_grad():
         weights = [
-            rounded_weight(parameter.astype("float32").numpy(), info.quant_axis or 0, settings, inputs, f"'{name}.{parameter_name}'")
+            rounded_weight(
+                parameter.astype("float32").numpy(), info.quant_axis or 0, settings, inputs, f"'{name}.{parameter_name}'", whole_bytes
+            )
             for parameter_name, parameter in info.weights_of(layer).items()
         ]
     twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(layer, None, *weights)  # type: ignore[attr-defined]

@@ -38,7 +38,12 @@ class InputProducts:
 
 
 def rounded_weight(
-    weight: npt.NDArray[Any], axis: int, settings: WeightSettings, inputs: InputProducts | None = None, where: str = "the weight"
+    weight: npt.NDArray[Any],
+    axis: int,
+    settings: WeightSettings,
+    inputs: InputProducts | None = None,
+    where: str = "the weight",
+    whole_bytes: bool = False,
 ) -> Weight:
     """Integers of a float32 weight.
 
@@ -48,6 +53,7 @@ def rounded_weight(
         settings: how.
         inputs: what ``gptq`` and ``awq`` go by; without them the grids of least squared error take their place.
         where: names the weight in messages.
+        whole_bytes: an integer in each byte, in the layer's layout, also where the settings would pack them.
 
     Raises:
         NonFiniteError: the weight holds NaN or Inf.
@@ -57,7 +63,7 @@ def rounded_weight(
     if settings.algorithm == "log":
         log = LogGrid.of(float(np.abs(weight).max(initial=0)))
         return LogWeight(log.quantize(weight), log)
-    if settings.is_plain:
+    if settings.is_plain or whole_bytes:
         return _plain(weight, axis, settings)
     rows = matrix_rows(weight, axis)
     bits, group, symmetric = settings.bits, settings.group_size, settings.is_symmetric

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from paddle import nn
 
-from quantizers.errors import ModelError
+from quantizers.errors import ModelError, TraceError
 
 from ..calibration.state import Converted, State, state_of
 from ..config.config import PTQConfig
 from ..convert.apply import swapped
 from ..convert.ties import drop_float_uses, tie_weights, warn_of_float_uses
+from ..graph.tracing import trace
 from ..layers import QuantizedLayer
-from ..util.messages import last_line
+from ..passes.fold_batch_norm import is_batch_norm
+from ..passes.fuse import fuse_traced
+from ..util.messages import last_line, warn
 from ..util.structural_copy import structural_copy
+from ..util.tracer import TRACER
 
 __all__ = ["with_twins", "working_copy"]
 
 
-def working_copy(model: nn.Layer) -> nn.Layer:
-    """A model over the same tensors whose layers may be replaced while ``model`` is left alone."""
-    return structural_copy(model)
+def working_copy(model: nn.Layer, input_spec: Sequence[Any] | None = None, fuse: bool = False) -> nn.Layer:
+    """A model over the same tensors whose layers may be replaced while ``model`` is left alone.
+
+    With ``fuse`` it is in eval mode, and batch norms are folded into the layers before them where ``input_spec`` lets the model be traced.
+    """
+    working = structural_copy(model)
+    if fuse:
+        working.eval()
+    if fuse and input_spec is not None and any(is_batch_norm(layer) for layer in working.sublayers()):
+        try:
+            with TRACER:
+                fuse_traced(working, trace(working, list(input_spec), {}))
+        except TraceError as error:
+            warn(f"{error}; batch norms are not folded")
+    return working
 
 
 def with_twins(working: nn.Layer, twins: Mapping[str, QuantizedLayer], *, keep_float: bool) -> nn.Layer:

@@ -153,10 +153,12 @@ class EditableGraph:
         self.constants[name] = value
         return name
 
-    def add(self, op_type: str, inputs: Sequence[str], output: str = "", name: str = "", **attributes: Any) -> str:
-        """Adds a node of one output and returns the output's name."""
+    def add(
+        self, op_type: str, inputs: Sequence[str], output: str = "", name: str = "", more_outputs: Sequence[str] = (), **attributes: Any
+    ) -> str:
+        """Adds a node and returns the name of its first output."""
         output = output or self.fresh(f"{name or op_type}:out")
-        node = self._onnx.helper.make_node(op_type, list(inputs), [output], **attributes)
+        node = self._onnx.helper.make_node(op_type, list(inputs), [output, *more_outputs], **attributes)
         self.name(node, name or output)
         self._index(node)
         return output

@@ -7,6 +7,7 @@ from typing import Any
 
 from .blocks import write_block_products
 from .clean import clean
+from .dynamic import write_dynamic_layers
 from .graph import EditableGraph
 from .grids import drop_saturating_activations, lower_grids, merge_grids, recognise_grids
 from .linear import fuse_linear
@@ -40,6 +41,7 @@ def read_quantization(graph: EditableGraph) -> None:
     drop_saturating_activations(graph)
     attach_biases(graph)
     name_layers(graph)
+    write_dynamic_layers(graph)
     write_block_products(graph)
     fuse_linear(graph)
     use_global_pools(graph)

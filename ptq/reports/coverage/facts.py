@@ -54,6 +54,19 @@ class Facts:
         """Whether the layer's input is no activation."""
         return self.has_weight(name) and PTQRegistry.layer_info(self.layers[name]).weight_only
 
+    def why_float_input(self, name: str) -> str:
+        """Why a layer with integer weights takes its input as it comes, empty where that is not known to be so."""
+        layer = self.layers[name]
+        if (
+            not PTQRegistry.is_quantized_layer(layer)
+            or self.is_weight_only(name)
+            or self._config(layer) is not None
+            or layer.input_qparams is not None
+        ):
+            return ""
+        own = getattr(layer, "why_float_input", "")
+        return str(own) if own else "" if getattr(layer, "dynamic", None) else f"its weight alone is integers, of {layer._weight_bits} bits"
+
     def is_recurrent(self, name: str) -> bool:
         """Whether the layer hands a state from step to step."""
         return isinstance(self.layers[name], (nn.RNNCellBase, RNNBase))
@@ -93,6 +106,8 @@ class Facts:
 
     def _input_bits(self, layer: nn.Layer) -> int | None:
         if PTQRegistry.is_quantized_layer(layer):
+            if getattr(layer, "dynamic", None) is not None:
+                return DEFAULT_BITS
             return None if layer.input_qparams is None else int(layer.input_qparams.num_bits)
         config = self._config(layer)
         if config is None or config.input_sites or config.scheme.input is None or not has_data(config.in_act_quantizer):
