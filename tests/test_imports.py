@@ -19,7 +19,18 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom to the top: a module imports from its own room and from those before it in this list.
 ROOMS = (
     *("util", "registry", "sites", "config", "graph", "programs", "placement", "layers", "passes", "calibration", "convert", "runtimes"),
-    *("reports.coverage", "reports.check", "export", "data", "reports.compare", "distributed", "imperative", "quantize_model", "weights", "slim"),
+    *(
+        "reports.coverage",
+        "reports.check",
+        "export",
+        "data",
+        "reports.compare",
+        "distributed",
+        "imperative",
+        "quantize_model",
+        "weights",
+        "slim",
+    ),
     *("__init__", "bench", "ocr", "commands", "cli", "__main__"),
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}

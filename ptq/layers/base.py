@@ -19,7 +19,7 @@ from quantizers.errors import ConfigError, ModelError
 from ..registry import PTQRegistry
 from ..util.paddle_private import paddle_dtype
 from .block_weight import BlockLayout, BlockWeight
-from .dynamic import DYNAMIC, dynamic_integers, exact_dtype, integer_view
+from .dynamic import DYNAMIC, dynamic_integers, exact_dtype, integer_view, kind_for, why_not_dynamic
 from .integer_weight import IntegerWeight
 from .log_weight import LogLayout, LogWeight
 from .subclass import handwritten, new_twin
@@ -169,6 +169,12 @@ class QuantizedLayer(GridInput):
         weight, axis = self._buffers["weight_quantized"], PTQRegistry.layer_info(self).quant_axis or 0
         self.dynamic = kind
         self._sum_dtype = exact_dtype(int(weight.size) // max(weight.shape[axis], 1))
+
+    def set_dynamic_unless_slow(self, layer: nn.Layer, kind: str) -> None:
+        """`set_dynamic`, in the kind that fits ``layer``, whose twin this is; where no runtime gains by it the weight alone is integers."""
+        self.why_float_input = why_not_dynamic(layer)
+        if not self.why_float_input:
+            self.set_dynamic(kind_for(layer, kind))
 
     def dynamic_forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """The float class's own ``forward`` on integers, whose sums are exact, then scales and bias: what integer kernels compute.

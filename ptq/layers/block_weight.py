@@ -65,6 +65,11 @@ class BlockLayout:
         return {8: 128, 16: 32768}.get(container_bits(self.num_bits), 0)
 
     @property
+    def middle(self) -> float:
+        """The zero point of a symmetric grid, less the offset."""
+        return float((1 << (self.num_bits - 1)) - self.offset)
+
+    @property
     def stored_block(self) -> int:
         """Codes of a block as it is stored, filled up to whole bytes."""
         size = self.group_size or self.features
@@ -81,9 +86,9 @@ class BlockLayout:
         leading = [0] * (packed.ndim - 1)
         codes = _codes(packed.astype("int32"), self)
         codes = codes.reshape([*leading, self.blocks, self.stored_block]).astype("float32")
-        middle = float((1 << (self.num_bits - 1)) - self.offset) if zero_point is None else zero_point.astype("float32").unsqueeze(-1)
-        steps = codes if isinstance(middle, float) and middle == 0 else codes - middle
-        real = (steps * scale.unsqueeze(-1)).reshape([*leading, self.blocks * self.stored_block])
+        # a tensor: a number Paddle writes as another operation
+        middle = paddle.full([], self.middle, "float32") if zero_point is None else zero_point.astype("float32").unsqueeze(-1)
+        real = ((codes - middle) * scale.unsqueeze(-1)).reshape([*leading, self.blocks * self.stored_block])
         if self.blocks * self.stored_block > self.features:
             real = paddle.slice(real, [packed.ndim - 1], [0], [self.features])
         return real if factor is None else real * factor

@@ -21,9 +21,7 @@ from .select import Layers, layers_to_quantize
 from .settings import WeightSettings
 from .swap import with_twins, working_copy
 
-__all__ = ["quantize_dynamic", "why_not_dynamic"]
-
-CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
+__all__ = ["quantize_dynamic"]
 
 
 def quantize_dynamic(
@@ -82,23 +80,6 @@ def quantize_dynamic(
 
 
 def _twin(name: str, layer: nn.Layer, settings: WeightSettings, granularity: str) -> QuantizedLayer:
-    reason = why_not_dynamic(layer)
     twin = twin_of(name, layer, settings, whole_bytes=True)
-    if reason:
-        twin.why_float_input = reason
-    else:
-        twin.set_dynamic("tensor" if isinstance(layer, CONVOLUTIONS) else granularity)
+    twin.set_dynamic_unless_slow(layer, granularity)
     return twin
-
-
-def why_not_dynamic(layer: nn.Layer) -> str:
-    """Why a layer gets integer weights only; empty where its input can have a dynamic grid."""
-    if isinstance(layer, nn.Linear):
-        return ""
-    if isinstance(layer, CONVOLUTIONS):
-        if layer._groups == 1:
-            return ""
-        return "ONNX Runtime's integer kernel for grouped convolutions runs at 0.06 to 0.34 of float; its weight alone is int8"
-    if isinstance(layer, nn.Embedding):
-        return "its input is no activation; its weight alone is int8"
-    return f"no runtime has a dynamic integer kernel for {type(layer).__name__}; its weights alone are int8"

@@ -26,10 +26,10 @@ def hqq_grid(rows: FloatArray, num_bits: int, group_size: int | None = None, sym
     grid = best = absmax_grid(values, num_bits, group_size, symmetric)
     lowest, beta = _errors(values, best), BETA
     # the thresholding has a unit: the paper's numbers are for weights of about this size
-    unit = float(np.std(values)) * 20 or 1.0
+    unit = float(np.std(values, dtype=np.float64)) * 20 or 1.0
     for _ in range(STEPS):
-        difference = (values - grid.dequantize(grid.quantize(values))) / unit
-        grid = _fitted(values, grid, _shrunk(difference.astype(np.float64), beta) * unit, symmetric)
+        difference = (values.astype(np.float64) - grid.dequantize(grid.quantize(values))) / unit
+        grid = _fitted(values, grid, _shrunk(difference, beta) * unit, symmetric)
         found = _errors(values, grid)
         wins = found < lowest
         best = BlockGrid(np.where(wins, grid.scale, best.scale), np.where(wins, grid.zero_point, best.zero_point), num_bits, group_size)

@@ -15,12 +15,11 @@ import numpy as np
 from quantizers.grids.block_grid import BlockGrid, block_count
 from quantizers.grids.packing import container_bits, pack, unpack
 
-from .graph import EditableGraph
-from .grids import GRID
+from .graph import GRID, EditableGraph
 from .linear import bias_after
 from .weights import name_of_layer, weight_of
 
-__all__ = ["DOMAIN", "OP", "write_block_products"]
+__all__ = ["has_block_products", "with_float_sums", "write_block_products"]
 
 DOMAIN, OP = "com.microsoft", "MatMulNBits"
 # Activations are rounded to 8 bits in blocks, which the fast kernels need; 0 would sum in float, at a tenth of the speed with 8 bits.
@@ -58,6 +57,22 @@ def write_block_products(graph: EditableGraph) -> None:
         _share(graph, stored, blocks)
 
 
+def has_block_products(model: Any) -> bool:
+    """Whether an ONNX model has such products."""
+    return any(node.op_type == OP for node in model.graph.node)
+
+
+def with_float_sums(model: Any) -> Any:
+    """A copy of an ONNX model whose products with weights in blocks leave activations in float."""
+    copy = type(model)()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == OP and attribute.name == "accuracy_level":
+                attribute.i = 0
+    return copy
+
+
 def _path(graph: EditableGraph, value: str) -> Iterator[Any]:
     """The nodes from a value back along first inputs, as long as they compute from constants."""
     node = graph.producer(value)
@@ -84,7 +99,7 @@ def _stored_rows(graph: EditableGraph, value: str) -> Rows | None:
     asked = [value, *(node.input[1] for node in (*products, *differences[:1]))]
     matrix, scale, *others = graph.evaluate_values(asked)
     factor = others.pop(0) if len(products) == 2 else None
-    found = _read(path[0].input[0], stored, shape, matrix, scale, others[0] if others else np.float32(0), factor)
+    found = _read(path[0].input[0], stored, shape, matrix, scale, others[0] if others else np.zeros(()), factor)
     return found if found is not None and np.array_equal(found.dequantize().T, matrix) else None
 
 
@@ -124,11 +139,10 @@ def _write(graph: EditableGraph, node: Any, rows: Rows) -> str:
     filled[:, :features] = rows.codes
     path = name_of_layer(rows.name) or node.name
     codes = graph.constant(pack(filled, bits).reshape(count, blocks, -1), f"{rows.name}:blocks")
-    # zero points are written where the middle is meant, too: without them some kernels take another
-    operands = [
-        graph.constant(np.ascontiguousarray(scale).ravel(), f"{rows.name}:block_scales"),
-        graph.constant(pack(zero_point, bits).ravel(), f"{rows.name}:block_zero_points"),
-    ]
+    operands = [graph.constant(np.ascontiguousarray(scale).ravel(), f"{rows.name}:block_scales")]
+    # written where the middle is meant, too, but for whole bytes, where they would take as much as a quarter of the scales
+    has_middle = bits == 8 and rows.grid.num_bits == 8 and rows.grid.is_symmetric
+    operands.append("" if has_middle else graph.constant(pack(zero_point, bits).ravel(), f"{rows.name}:block_zero_points"))
     value, output, add = node.input[0], node.output[0], None
     bias, add = bias_after(graph, node, count)
     graph.remove(node)
@@ -138,6 +152,8 @@ def _write(graph: EditableGraph, node: Any, rows: Rows) -> str:
     if rows.factor is not None:
         value = graph.add("Mul", [value, graph.constant(rows.factor.astype(np.float32), f"{rows.name}:factor")], "", f"{path}:factor")
     inputs = [value, codes, *operands, *([] if bias is None else ["", bias])]
+    while not inputs[-1]:
+        inputs.pop()
     facts = {"K": features, "N": count, "bits": bits, "block_size": size, "accuracy_level": ACCURACY_LEVEL}
     graph.add(OP, inputs, output, path, domain=DOMAIN, **facts)
     return codes

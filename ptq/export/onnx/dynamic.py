@@ -31,14 +31,18 @@ def write_dynamic_layers(graph: EditableGraph) -> None:
     Products become MatMulInteger, dense convolutions ConvInteger with unsigned weights around 128: with signed ones ONNX Runtime takes
     three times as long as in float.  Layers that read the same input share its integers.
     """
-    integers: dict[DynamicInput, tuple[str, str]] = {}
+    written: dict[tuple[str, bool], tuple[str, str, str]] = {}
     for node in graph.of("MatMul", "Conv"):
         weight, found = _weight(graph, node), _dynamic_input(graph, node.input[0])
         if weight is None or found is None or (node.op_type == "Conv" and (found.by_row or len(node.input) > 2)):
             continue
-        if found not in integers:
-            integers[found] = _write_row(graph, found) if found.by_row else _write_tensor(graph, found)
-        _write(graph, node, weight, *integers[found])
+        key = found.value, found.by_row
+        if key not in written:
+            written[key] = _write_row(graph, found) if found.by_row else _write_tensor(graph, found)
+        integers, scale, zero_point = written[key]
+        if found.scale != scale:
+            graph.redirect(found.scale, scale)
+        _write(graph, node, weight, integers, zero_point)
     graph.prune()
 
 
@@ -46,7 +50,7 @@ def _weight(graph: EditableGraph, node: Any) -> str | None:
     """The stored int8 weight that a node reads as plain numbers."""
     cast = graph.producer(node.input[1])
     stored = None if cast is None or cast.op_type != "Cast" else graph.constants.get(cast.input[0])
-    if stored is None or stored.dtype != np.int8 or stored.ndim < 2 or graph.attribute(cast, "to") not in (FLOAT, DOUBLE):
+    if cast is None or stored is None or stored.dtype != np.int8 or stored.ndim < 2 or graph.attribute(cast, "to") not in (FLOAT, DOUBLE):
         return None
     return str(cast.input[0])
 
@@ -62,7 +66,7 @@ def _dynamic_input(graph: EditableGraph, value: str) -> DynamicInput | None:
     # clip(round(x / scale) + zero_point, 0, 255) - zero_point
     clip = graph.producer(node.input[0]) if node.op_type == "Sub" else None
     add = graph.producer(clip.input[0]) if clip is not None and clip.op_type == "Clip" else None
-    if add is None or clip is None or add.op_type != "Add" or add.input[1] != node.input[1]:
+    if clip is None or add is None or add.op_type != "Add" or add.input[1] != node.input[1]:
         return None
     rounded = graph.producer(add.input[0])
     if [graph.number(bound) for bound in clip.input[1:]] != [0, 255] or rounded is None or rounded.op_type != "Round":
@@ -97,20 +101,19 @@ def _between(graph: EditableGraph, value: str, source: str) -> set[str] | None:
     return kinds
 
 
-def _write_tensor(graph: EditableGraph, found: DynamicInput) -> tuple[str, str]:
-    """Names of the integers and of their zero point; what reads the scale reads the runtime's own."""
+def _write_tensor(graph: EditableGraph, found: DynamicInput) -> tuple[str, str, str]:
+    """Names of the integers, their scale and their zero point."""
     name = f"{found.value}:dynamic"
     integers, scale, zero_point = (graph.fresh(f"{name}:{part}") for part in ("integers", "scale", "zero_point"))
     graph.add("DynamicQuantizeLinear", [found.value], integers, f"{name}:quantize", more_outputs=(scale, zero_point))
-    graph.redirect(found.scale, scale)
-    return integers, zero_point
+    return integers, scale, zero_point
 
 
-def _write_row(graph: EditableGraph, found: DynamicInput) -> tuple[str, str]:
+def _write_row(graph: EditableGraph, found: DynamicInput) -> tuple[str, str, str]:
     """The same with the scale of each row, which stays as it is computed, and one zero point."""
     one, middle = graph.constant(np.float32(1), "one"), graph.constant(np.uint8(128), "row:zero_point")
     ratio = graph.add("Div", [found.value, found.scale], "", f"{found.value}:rows")
-    return graph.add("QuantizeLinear", [ratio, one, middle], "", f"{found.value}:rows:quantize"), middle
+    return graph.add("QuantizeLinear", [ratio, one, middle], "", f"{found.value}:rows:quantize"), found.scale, middle
 
 
 def _write(graph: EditableGraph, node: Any, stored: str, integers: str, zero_point: str) -> None:

@@ -75,7 +75,7 @@ def write_weight(graph: EditableGraph, weight: Weight, output: str = "") -> str:
         graph.constant(weight.scale, f"{weight.name}:scale"),
         graph.constant(np.zeros(weight.scale.shape, np.int8), f"{weight.name}:zero_point"),
     ]
-    axis = {} if weight.axis is None else {"axis": weight.axis}
+    axis: dict[str, Any] = {} if weight.axis is None else {"axis": weight.axis}
     return graph.add("DequantizeLinear", inputs, output, f"{weight.name}:dequantize", **axis)
 
 
@@ -169,7 +169,7 @@ def lower_biases(graph: EditableGraph) -> None:
         name = node.input[2]
         inputs = [graph.constant(integers, f"{name}:int32"), graph.constant(step, f"{name}:scale")]
         inputs.append(graph.constant(np.zeros(step.shape, np.int32), f"{name}:zero_point"))
-        axis = {"axis": 0} if step.ndim else {}
+        axis: dict[str, Any] = {"axis": 0} if step.ndim else {}
         graph.set_input(node, 2, graph.add("DequantizeLinear", inputs, "", f"{name}:dequantize", **axis))
 
 

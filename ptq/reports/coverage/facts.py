@@ -57,15 +57,13 @@ class Facts:
     def why_float_input(self, name: str) -> str:
         """Why a layer with integer weights takes its input as it comes, empty where that is not known to be so."""
         layer = self.layers[name]
-        if (
-            not PTQRegistry.is_quantized_layer(layer)
-            or self.is_weight_only(name)
-            or self._config(layer) is not None
-            or layer.input_qparams is not None
-        ):
+        if not PTQRegistry.is_quantized_layer(layer) or self.is_weight_only(name):
             return ""
-        own = getattr(layer, "why_float_input", "")
-        return str(own) if own else "" if getattr(layer, "dynamic", None) else f"its weight alone is integers, of {layer._weight_bits} bits"
+        own = str(getattr(layer, "why_float_input", ""))
+        has_input = layer.input_qparams is not None or getattr(layer, "dynamic", None) is not None
+        if own or has_input or self._config(layer) is not None:
+            return own
+        return f"its weight alone is integers, of {self.weight_bits(name)} bits"
 
     def is_recurrent(self, name: str) -> bool:
         """Whether the layer hands a state from step to step."""
@@ -110,7 +108,7 @@ class Facts:
                 return DEFAULT_BITS
             return None if layer.input_qparams is None else int(layer.input_qparams.num_bits)
         config = self._config(layer)
-        if config is None or config.input_sites or config.scheme.input is None or not has_data(config.in_act_quantizer):
+        if config is None or config.input_sites or config.scheme.calibrated_input is None or not has_data(config.in_act_quantizer):
             return None
         return int(config.in_act_quantizer.quant_bits)
 
