@@ -16,7 +16,7 @@ from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
-from .weights import quantize_dynamic, quantize_weights
+from .weights import load_weights, quantize_dynamic, quantize_weights
 
 __version__ = "0.1.0"
 
@@ -40,6 +40,7 @@ __all__ = [
     "distributed",
     "load",
     "load_program",
+    "load_weights",
     "quantize_dynamic",
     "quantize_model",
     "quantize_weights",

@@ -11,11 +11,11 @@ from typing import Any
 from quantizers.errors import QuantizationError, QuantizationWarning
 
 from . import __version__
-from .commands import bench, check, compare, coverage, demo, ocr, quantize
+from .commands import bench, check, compare, coverage, demo, ocr, quantize, quantize_weights
 
 __all__ = ["main"]
 
-COMMANDS = (quantize, check, coverage, compare, bench, demo, ocr)
+COMMANDS = (quantize, quantize_weights, check, coverage, compare, bench, demo, ocr)
 FAILED = 2
 
 

@@ -29,7 +29,7 @@ def dynamic_integers(x: paddle.Tensor, kind: str) -> tuple[paddle.Tensor, paddle
         ConfigError: there is no such kind.
     """
     x = x.astype("float32")
-    # compared by >, for by == Paddle takes 1e-9 for zero; divisors are tensors: by a number Paddle multiplies with its reciprocal, which runtimes do not
+    # > and not ==, by which Paddle takes 1e-9 for zero; divisors are tensors, for with a number Paddle multiplies by its reciprocal
     if kind == "row":
         largest = x.abs().max(axis=-1, keepdim=True)
         scale = paddle.where(largest > 0, largest / paddle.full([], 127.0), paddle.ones_like(largest))

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .quantize_dynamic import quantize_dynamic
 from .quantize_weights import quantize_weights
+from .state.load import load_weights
 
-__all__ = ["quantize_dynamic", "quantize_weights"]
+__all__ = ["load_weights", "quantize_dynamic", "quantize_weights"]
