@@ -24,9 +24,9 @@ from ...util.json_file import read_json
 from ..settings import WeightSettings
 from ..swap import with_twins, working_copy
 from .entry import Entry, as_float32
-from .plan import FORMAT, VERSION
+from .plan import VERSION
 from .stream import MANIFEST_SUFFIX, file_digest
-from .tensors import safetensors_entries
+from .tensors import FORMAT, safetensors_entries
 
 __all__ = ["load_weights"]
 

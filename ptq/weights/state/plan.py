@@ -14,11 +14,11 @@ from quantizers.errors import ConfigError
 from ...layers.block_weight import BlockLayout
 from ..settings import WITH_DATA, WeightSettings
 from .entry import Entry
-from .tensors import header_of
+from .tensors import FORMAT, header_of
 
-__all__ = ["FORMAT", "ROWS", "StatePlan", "plan_state"]
+__all__ = ["ROWS", "VERSION", "StatePlan", "plan_state"]
 
-FORMAT, VERSION = "paddle-ptq weights", 1
+VERSION = 1
 # Embeddings and recurrent layers have their channels in the first axis, like convolutions; Linear layers in the second.
 ROWS = ("*embed*", "*tok*.weight", "*wte*", "*wpe*", "*lookup*", "*weight_ih*", "*weight_hh*")
 
@@ -64,10 +64,9 @@ def plan_state(entries: Sequence[Entry], settings: WeightSettings, rows: Sequenc
     if not layouts:
         raise ConfigError("nothing in this state can be quantized: no tensor of real numbers with two axes is left")
     tensors = [tensor for entry in entries for tensor in _tensors(entry, layouts.get(entry.name))]
-    names = [name for name, _, _ in tensors]
-    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
-    if twice is not None:
-        raise ConfigError(f"'{twice}' would be in the file twice: the state is quantized already?")
+    names = {name for name, _, _ in tensors}
+    if len(names) < len(tensors):
+        raise ConfigError("what stands for a weight, NAME_quantized or NAME_scale, is the name of another tensor: rename it, or skip one")
     described = {
         name: {"shape": list(layout.shape), "axis": layout.axis, "dtype": next(e.dtype for e in entries if e.name == name)}
         for name, layout in layouts.items()

@@ -21,8 +21,8 @@ from ...util.json_file import write_json
 from ...util.progress import progress as progress_bar
 from ..settings import WeightSettings
 from .entry import Entry, as_float32
-from .plan import FORMAT, ROWS, StatePlan, plan_state
-from .tensors import open_state
+from .plan import ROWS, VERSION, StatePlan, plan_state
+from .tensors import FORMAT, open_state
 
 __all__ = ["MANIFEST_SUFFIX", "file_digest", "quantize_state"]
 
@@ -175,7 +175,7 @@ def _manifest(plan: StatePlan, partial: Path, done: dict[str, str]) -> dict[str,
     whole = file_digest(partial)
     return {
         "format": FORMAT,
-        "version": 1,
+        "version": VERSION,
         "sha256": whole,
         "bytes": plan.size,
         "source_bytes": sum(entry.bytes for entry in plan.entries),

@@ -15,8 +15,10 @@ from quantizers.errors import ArtifactError, CorruptArtifactError
 from .entry import DTYPES, Entry
 from .pickled import pickled_entries
 
-__all__ = ["INDEX", "header_of", "open_state", "safetensors_entries"]
+__all__ = ["FORMAT", "INDEX", "header_of", "open_state", "safetensors_entries"]
 
+# In the metadata of files that are written here.
+FORMAT = "paddle-ptq weights"
 INDEX = ".index.json"
 LARGEST_HEADER = 1 << 28
 
@@ -34,7 +36,9 @@ def open_state(path: str | os.PathLike[str]) -> list[Entry]:
     if file.name.endswith(INDEX):
         entries = _sharded(file)
     elif file.suffix == ".safetensors":
-        entries = safetensors_entries(file)[0]
+        entries, metadata = safetensors_entries(file)
+        if isinstance(metadata, dict) and metadata.get("format") == FORMAT:
+            raise ArtifactError(f"{file} is quantized already: ptq.load_weights loads it; start from the float state to quantize it anew")
     elif file.suffix == ".pdparams":
         entries = pickled_entries(file)
     else:
