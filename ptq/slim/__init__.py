@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .embedding import quant_embedding
+from .post_dynamic import quant_post_dynamic
 from .post_static import quant_post_static
 
-__all__ = ["quant_post_static"]
+__all__ = ["quant_embedding", "quant_post_dynamic", "quant_post_static"]

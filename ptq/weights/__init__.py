@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .quantize_dynamic import quantize_dynamic
-from .quantize_weights import quantize_weights
+from .dynamic import quantize_dynamic
 from .state.load import load_weights
+from .weight_only import quantize_weights
 
 __all__ = ["load_weights", "quantize_dynamic", "quantize_weights"]

@@ -127,5 +127,5 @@ def test_both_runtimes_pass_the_check(options: dict[str, Any], tmp_path: Path) -
 
     for report in read_manifest(tmp_path / "m")["runtimes"]:
         assert not report["mismatch"]
-        assert float(report["sqnr_db"]) > 35
+        assert float(report["sqnr_db"]) > 30  # of activations in 8 bits
         assert all(kernel["is_int8"] for kernel in report["kernels"]), report

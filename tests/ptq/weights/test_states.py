@@ -56,7 +56,7 @@ def net() -> nn.Layer:
     return model
 
 
-def safetensors(path: Path, arrays: dict[str, np.ndarray], bfloat16: bool = False) -> Path:
+def safetensors(path: Path, arrays: dict[str, np.ndarray]) -> Path:
     kinds = {"float32": "F32", "float64": "F64", "float16": "F16", "int64": "I64", "uint16": "BF16", "int8": "I8"}
     header, _ = header_of([(name, kinds[str(array.dtype)], array.shape) for name, array in arrays.items()], {})
     path.write_bytes(header + b"".join(array.tobytes() for array in arrays.values()))

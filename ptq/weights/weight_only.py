@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -172,9 +173,17 @@ def _with(working: nn.Layer, twins: Mapping[str, QuantizedLayer]) -> nn.Layer:
 
 
 def twin_of(
-    name: str, layer: nn.Layer, settings: WeightSettings, inputs: InputProducts | None = None, *, whole_bytes: bool = False
+    name: str,
+    layer: nn.Layer,
+    settings: WeightSettings,
+    inputs: InputProducts | None = None,
+    *,
+    whole_bytes: bool = False,
+    clip: float | None = None,
 ) -> QuantizedLayer:
-    """The twin of a float layer whose input stays as it comes; ``whole_bytes``: few bits are not packed.
+    """The twin of a float layer whose input stays as it comes.
+
+    ``whole_bytes``: few bits are not packed; ``clip``: weights are cut off there first.
 
     Raises:
         NonFiniteError: a weight holds NaN or Inf.
@@ -183,9 +192,18 @@ def twin_of(
     with paddle.no_grad():
         weights = [
             rounded_weight(
-                parameter.astype("float32").numpy(), info.quant_axis or 0, settings, inputs, f"'{name}.{parameter_name}'", whole_bytes
+                _clipped(parameter.astype("float32").numpy(), clip),
+                info.quant_axis or 0,
+                settings,
+                inputs,
+                f"'{name}.{parameter_name}'",
+                whole_bytes,
             )
             for parameter_name, parameter in info.weights_of(layer).items()
         ]
     twin: QuantizedLayer = PTQRegistry.twin_class(layer).from_float(layer, None, *weights)  # type: ignore[attr-defined]
     return twin
+
+
+def _clipped(weight: Any, clip: float | None) -> Any:
+    return weight if clip is None else np.clip(weight, -clip, clip)

@@ -15,11 +15,11 @@ from ..layers.dynamic import DYNAMIC
 from ..passes.freeze_weights import freeze_weights
 from ..quantize_model.steps import Steps
 from ..reports.check import check
-from .quantize_weights import opened, spec_of, twin_of
 from .result import WeightsResult, result_of
 from .select import Layers, layers_to_quantize
 from .settings import WeightSettings
 from .swap import with_twins, working_copy
+from .weight_only import opened, spec_of, twin_of
 
 __all__ = ["quantize_dynamic"]
 
