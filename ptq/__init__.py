@@ -16,11 +16,12 @@ from .quantize_model import QuantizeReport, QuantizeResult, quantize_model
 from .registry import LayerInfo, PTQRegistry
 from .reports.check import CheckReport, Finding, check
 from .reports.coverage import Ledger, coverage
-from .weights import load_weights, quantize_dynamic, quantize_weights
+from .weights import Advice, advise, load_weights, quantize_dynamic, quantize_weights
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Advice",
     "Calibration",
     "CheckReport",
     "Finding",
@@ -33,6 +34,7 @@ __all__ = [
     "QuantOverride",
     "QuantizeReport",
     "QuantizeResult",
+    "advise",
     "calibrate",
     "check",
     "coverage",

@@ -111,7 +111,8 @@ def test_a_saved_program_and_static_mode(tmp_path: Path) -> None:
      ({"threshold": 0}, "threshold"), ({"threshold": "1"}, "threshold"), ({"threshold": float("nan")}, "threshold"),
      ({"quantize_op_types": ["mul"]}, "quantize_op_types"), ({"quantize_op_types": []}, "quantize_op_types"), ({"bits": 8}, "bits"),
      ({"lookup_table": 8}, "lookup_table"), ({"lookup_table": {"bits": 8}}, "lookup_table"), ([], "config"),
-     ({"quantize_op_types": ["pyramid_hash"]}, "pyramid_hash"), ({"quantize_op_types": ["fused_embedding_seq_pool"]}, "fused_embedding_seq_pool")],
+     ({"quantize_op_types": ["pyramid_hash"]}, "pyramid_hash"),
+     ({"quantize_op_types": ["fused_embedding_seq_pool"]}, "fused_embedding_seq_pool")],
 )  # fmt: skip
 def test_keys_and_values_that_are_not_offered(config: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=f"quant_embedding: .*{message}"):
