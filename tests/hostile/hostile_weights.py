@@ -135,7 +135,8 @@ def loading(name: str, expected: type[BaseException], says: str, change: Callabl
         paddle.save(model.state_dict(), str(scene.folder / "s.pdparams"))
         quantize_state(scene.folder / "s.pdparams", scene.folder / "w", WeightSettings(4, 16), progress=False)
         target = change(scene)
-        return lambda: ptq.load_weights(net() if target is None else target, scene.folder / "w.safetensors", **options)
+        into = model if target is None else target
+        return lambda: ptq.load_weights(into, scene.folder / "w.safetensors", **options)
 
     return Case("state", name, expected, says, prepared)
 

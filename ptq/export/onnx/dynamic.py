@@ -28,8 +28,8 @@ class DynamicInput:
 def write_dynamic_layers(graph: EditableGraph) -> None:
     """Turns products and convolutions of stored int8 with integers that are computed from an input into integer operations.
 
-    Products become MatMulInteger, dense convolutions ConvInteger with unsigned weights around 128: with signed ones ONNX Runtime takes
-    three times as long as in float.  Layers that read the same input share its integers.
+    Products and convolutions of single pixels become MatMulInteger, other dense convolutions ConvInteger with unsigned weights around 128:
+    with signed ones ONNX Runtime takes three times as long as in float.  Layers that read the same input share its integers.
     """
     written: dict[tuple[str, bool], tuple[str, str, str]] = {}
     for node in graph.of("MatMul", "Conv"):
@@ -42,7 +42,10 @@ def write_dynamic_layers(graph: EditableGraph) -> None:
         integers, scale, zero_point = written[key]
         if found.scale != scale:
             graph.redirect(found.scale, scale)
-        _write(graph, node, weight, integers, zero_point)
+        if _is_pointwise(graph, node):
+            _write_pointwise(graph, node, weight, integers, scale, zero_point)
+        else:
+            _write(graph, node, weight, integers, zero_point)
     graph.prune()
 
 
@@ -116,16 +119,57 @@ def _write_row(graph: EditableGraph, found: DynamicInput) -> tuple[str, str, str
     return graph.add("QuantizeLinear", [ratio, one, middle], "", f"{found.value}:rows:quantize"), found.scale, middle
 
 
-def _write(graph: EditableGraph, node: Any, stored: str, integers: str, zero_point: str) -> None:
-    """The integer operation in the place of a float one, and its sums as float32."""
-    weight, path, output = graph.constants[stored], name_of_layer(stored) or node.name, node.output[0]
+def _is_pointwise(graph: EditableGraph, node: Any) -> bool:
+    """Whether a node is a dense convolution of pictures, of one pixel at a time."""
+    if node.op_type != "Conv" or graph.attribute(node, "group", 1) != 1 or graph.attribute(node, "auto_pad", b"NOTSET") != b"NOTSET":
+        return False
+    weight = graph.shape(graph.producer(node.input[1]).input[0]) or ()  # type: ignore[union-attr]
+    ones, zeros = (set(graph.attribute(node, name) or ()) for name in ("strides", "pads"))
+    return len(weight) == 4 and weight[2:] == (1, 1) and ones <= {1} and zeros <= {0}
+
+
+def _write_pointwise(graph: EditableGraph, node: Any, stored: str, integers: str, scale: str, zero_point: str) -> None:
+    """A convolution of single pixels as a product, channels last: up to three times as fast as ConvInteger."""
+    weight, path = graph.constants[stored], name_of_layer(stored) or node.name
+    output = _without_casts(graph, node)
+    matrix = graph.constant(np.ascontiguousarray(weight[:, :, 0, 0].T), f"{stored}:matrix")
+    pixels = graph.add("Transpose", [integers], "", f"{path}:pixels", perm=[0, 2, 3, 1])
+    sums = graph.add("Cast", [graph.add("MatMulInteger", [pixels, matrix, zero_point], "", path)], "", f"{path}:sums", to=FLOAT)
+    scaled, factors = _scaling(graph, output, scale)
+    if scaled is not None and factors is not None:  # before the channels move back, where the runtime merges it with the product
+        by_channel = graph.add("Mul", [scale, graph.constant(factors.ravel(), f"{stored}:scale")])
+        sums, output = graph.add("Mul", [sums, by_channel]), scaled.output[0]
+        graph.remove(scaled)
+    graph.add("Transpose", [sums], output, f"{path}:channels", perm=[0, 3, 1, 2])
+
+
+def _scaling(graph: EditableGraph, sums: str, scale: str) -> tuple[Any | None, np.ndarray | None]:
+    """The node that multiplies sums with the scales of input and weight, and the latter, ``[1, C, 1, 1]``."""
+    node = graph.only_reader(sums)
+    product = None if node is None or node.op_type != "Mul" else graph.producer(node.input[1])
+    if product is None or product.op_type != "Mul" or product.input[0] != scale:
+        return None, None
+    factors = graph.constants.get(product.input[1])
+    return (node, factors) if factors is not None and factors.shape == (1, factors.size, 1, 1) else (None, None)
+
+
+def _without_casts(graph: EditableGraph, node: Any) -> str:
+    """Takes out a node with the casts behind it, from float64, in which long sums are exact; the name of the last result."""
+    removed, output = [node], node.output[0]
     reader = graph.only_reader(output)
-    removed = [node]
-    while reader is not None and reader.op_type == "Cast":  # from float64, in which long sums are exact
+    while reader is not None and reader.op_type == "Cast":
         removed.append(reader)
-        output, reader = reader.output[0], graph.only_reader(reader.output[0])
+        output = reader.output[0]
+        reader = graph.only_reader(output)
     for old in removed:
         graph.remove(old)
+    return str(output)
+
+
+def _write(graph: EditableGraph, node: Any, stored: str, integers: str, zero_point: str) -> None:
+    """The integer operation in the place of a float one, and its sums as float32."""
+    weight, path = graph.constants[stored], name_of_layer(stored) or node.name
+    output = _without_casts(graph, node)
     if node.op_type == "MatMul":
         sums = graph.add("MatMulInteger", [integers, stored, zero_point], "", path)
     else:

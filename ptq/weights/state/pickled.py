@@ -184,6 +184,9 @@ class _Reader:
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[str(key) if isinstance(key, str) else key] = value
 
+    def append(self, items: list[Any]) -> None:
+        self.stack[-1].extend(items)
+
     def set_one(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self.set_items([key, value])
@@ -244,4 +247,6 @@ STEPS: dict[bytes, Callable[[_Reader], None]] = {
     b"b": lambda r: r.build(),
     b"u": lambda r: r.set_items(r.marked()),
     b"s": lambda r: r.set_one(),
+    b"a": lambda r: r.append([r.stack.pop()]),
+    b"e": lambda r: r.append(r.marked()),
 }

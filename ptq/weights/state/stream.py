@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from quantizers.errors import ArtifactError, NonFiniteError
+from quantizers.errors import ArtifactError, NonFiniteError, QuantizationError
 from quantizers.weights.block_rules import GridRule, absmax_grid, mse_grid
 
 from ...layers.block_weight import BlockLayout, BlockWeight
@@ -65,12 +65,12 @@ def quantize_state(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         done = _begun(plan, partial, journal)
-        with partial.open("r+b") as file, journal.open("a", encoding="utf-8") as notes:
+        with partial.open("r+b") as data, journal.open("a", encoding="utf-8") as notes:
             left = [entry for entry in plan.entries if entry.name not in done]
             for entry in progress_bar(left, description="weights", enabled=progress):
-                done[entry.name] = _write(plan, entry, file)
-                file.flush()
-                os.fsync(file.fileno())
+                done[entry.name] = _write(plan, entry, data)
+                data.flush()
+                os.fsync(data.fileno())
                 notes.write(json.dumps({"name": entry.name, "sha256": done[entry.name]}) + "\n")
                 notes.flush()
                 os.fsync(notes.fileno())
@@ -78,6 +78,10 @@ def quantize_state(
         write_json(f"{out}{MANIFEST_SUFFIX}", manifest)
         os.replace(partial, out)
         journal.unlink()
+    except QuantizationError:  # it would come again: there is nothing to go on with
+        for file in (partial, journal):
+            file.unlink(missing_ok=True)
+        raise
     except OSError as error:
         raise ArtifactError(f"{out} cannot be written: {error.strerror or error}") from error
     return manifest

@@ -75,7 +75,9 @@ CONVOLUTIONS = {
     "wide": ({"kernel_size": 5, "padding": 2, "stride": 2}, "ConvInteger"),
     "uneven padding": ({"padding": [0, 1, 2, 1]}, "ConvInteger"),
     "dilated": ({"dilation": 2}, "ConvInteger"),
-    "one by one": ({"kernel_size": 1}, "ConvInteger"),
+    "one by one": ({"kernel_size": 1}, "MatMulInteger"),
+    "one by one in steps": ({"kernel_size": 1, "stride": 2}, "ConvInteger"),
+    "one by one without bias": ({"kernel_size": 1, "bias_attr": False}, "MatMulInteger"),
     "no bias": ({"bias_attr": False}, "ConvInteger"),
     "reflected": ({"padding": 1, "padding_mode": "reflect"}, "Conv"),
 }
