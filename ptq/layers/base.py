@@ -19,7 +19,7 @@ from quantizers.errors import ConfigError, ModelError
 from ..registry import PTQRegistry
 from ..util.paddle_private import paddle_dtype
 from .block_weight import BlockLayout, BlockWeight
-from .dynamic import DYNAMIC, dynamic_integers, exact_dtype, integer_view, kind_for, why_not_dynamic
+from .dynamic import DYNAMIC, DYNAMIC_BITS, dynamic_integers, exact_dtype, integer_view, kind_for, why_not_dynamic
 from .integer_weight import IntegerWeight
 from .log_weight import LogLayout, LogWeight
 from .subclass import handwritten, new_twin
@@ -29,7 +29,6 @@ __all__ = ["GridInput", "QuantizedLayer", "Weight", "dequantized", "fake_quantiz
 Weight = IntegerWeight | BlockWeight | LogWeight
 Layout = BlockLayout | LogLayout
 
-DYNAMIC_BITS = 8
 PARTS = GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor", "_table")
 
 

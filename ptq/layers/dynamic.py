@@ -15,9 +15,11 @@ from quantizers.errors import ConfigError
 
 from ..util.modes import untraced
 
-__all__ = ["DYNAMIC", "dynamic_integers", "exact_dtype", "integer_view", "kind_for", "why_not_dynamic"]
+__all__ = ["DYNAMIC", "DYNAMIC_BITS", "dynamic_integers", "exact_dtype", "integer_view", "kind_for", "why_not_dynamic"]
 
 DYNAMIC = ("tensor", "row")
+# Of the integers, and the most that weights may have beside them.
+DYNAMIC_BITS = 8
 CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 _views: dict[type, Any] = {}
 

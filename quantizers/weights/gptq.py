@@ -17,7 +17,7 @@ from quantizers.grids.block_grid import BlockGrid
 from quantizers.statistics.arrays import FloatArray
 from quantizers.weights.block_rules import checked_rows
 
-__all__ = ["gptq", "output_error"]
+__all__ = ["checked_hessian", "gptq", "output_error", "round_columns"]
 
 DAMPING = 0.01
 # Columns whose updates are collected before they are applied to all that follow, in one matrix product.
@@ -72,16 +72,33 @@ def _orders(hessian: Wide) -> list[npt.NDArray[np.intp]]:
 
 
 def _rounded(rows: FloatArray, hessian: Wide, grid: BlockGrid, order: npt.NDArray[np.intp], damping: float) -> npt.NDArray[np.int32]:
+    scale, zero_point = (_per_feature(values, grid, rows.shape) for values in (grid.scale, grid.zero_point))
+    return round_columns(rows, scale, zero_point, (0, grid.quant_max), hessian, order, damping)
+
+
+def round_columns(
+    rows: npt.NDArray[Any],
+    scale: npt.NDArray[Any],
+    zero_point: npt.NDArray[Any],
+    bounds: tuple[int, int],
+    hessian: Wide,
+    order: npt.NDArray[np.intp],
+    damping: float = DAMPING,
+) -> npt.NDArray[np.int32]:
+    """The algorithm itself: integers within ``bounds``, ``[C, F]``, the columns rounded in this order.
+
+    ``scale``, ``zero_point``: of each number, ``[C, F]``; ``hessian``: ``[F, F]``.
+    """
     features = rows.shape[1]
     factor = _factor(hessian[np.ix_(order, order)], damping)
-    scale, zero_point = (_per_feature(values, grid, rows.shape)[:, order] for values in (grid.scale, grid.zero_point))
+    scale, zero_point = scale[:, order], zero_point[:, order]
     work, codes = rows.astype(np.float64)[:, order], np.empty(rows.shape, np.int32)
     for start in range(0, features, PANEL):
         stop = min(start + PANEL, features)
         errors = np.empty((rows.shape[0], stop - start))
         for column in range(start, stop):
             levels = np.rint(work[:, column] / scale[:, column]) + zero_point[:, column]
-            codes[:, column] = np.clip(levels, 0, grid.quant_max)
+            codes[:, column] = np.clip(levels, *bounds)
             difference = work[:, column] - (codes[:, column] - zero_point[:, column]) * scale[:, column]
             error = errors[:, column - start] = difference / factor[column, column]
             work[:, column + 1 : stop] -= np.outer(error, factor[column, column + 1 : stop])

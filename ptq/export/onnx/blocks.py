@@ -15,6 +15,7 @@ import numpy as np
 from quantizers.grids.block_grid import BlockGrid, block_count
 from quantizers.grids.packing import container_bits, pack, unpack
 
+from .evaluate import evaluate_values
 from .graph import GRID, EditableGraph
 from .linear import bias_after
 from .weights import name_of_layer, weight_of
@@ -97,7 +98,7 @@ def _stored_rows(graph: EditableGraph, value: str) -> Rows | None:
     if shape is None or shape.size != 3 or not products or len(products) > 2:
         return None
     asked = [value, *(node.input[1] for node in (*products, *differences[:1]))]
-    matrix, scale, *others = graph.evaluate_values(asked)
+    matrix, scale, *others = evaluate_values(graph, asked)
     factor = others.pop(0) if len(products) == 2 else None
     found = _read(path[0].input[0], stored, shape, matrix, scale, others[0] if others else np.zeros(()), factor)
     return found if found is not None and np.array_equal(found.dequantize().T, matrix) else None

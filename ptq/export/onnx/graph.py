@@ -10,7 +10,6 @@ import numpy as np
 
 from quantizers.errors import ExportError
 
-from ...runtimes.onnxruntime import open_session
 from ...util.extras import import_extra
 
 __all__ = ["GRID", "EditableGraph"]
@@ -108,27 +107,6 @@ class EditableGraph:
         model = self._onnx.helper.make_model(graph, opset_imports=self.opsets)
         reference = import_extra("onnx.reference", "onnx")
         return np.asarray(reference.ReferenceEvaluator(model).run(None, dict(zip(names, arrays, strict=True)))[0])
-
-    def evaluate_values(self, values: Sequence[str]) -> list[np.ndarray]:
-        """What values are that are computed from constants alone."""
-        needed: dict[int, Any] = {}
-        pending = [node for value in values if (node := self.producer(value)) is not None]
-        while pending:
-            node = pending.pop()
-            if id(node) not in needed:
-                needed[id(node)] = node
-                pending.extend(source for name in node.input if (source := self.producer(name)) is not None)
-        if not needed:
-            return [self.constants[value] for value in values]
-        nodes = [node for node in self._sorted() if id(node) in needed]
-        read = {name for node in nodes for name in node.input}
-        made = [value for value in dict.fromkeys(values) if value not in self.constants]
-        stored = [self._onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in self.constants.items() if name in read]
-        outputs = [self._onnx.ValueInfoProto(name=value) for value in made]
-        graph = self._onnx.helper.make_graph(nodes, "constants", [], outputs, stored)
-        model = self._onnx.helper.make_model(graph, opset_imports=self.opsets, ir_version=self._model.ir_version)
-        found = dict(zip(made, open_session(model.SerializeToString(), 1, optimized=False).run(made, {}), strict=True))
-        return [self.constants[value] if value in self.constants else found[value] for value in values]
 
     def number(self, value: str) -> float | None:
         """The number that a constant of one element holds."""

@@ -8,6 +8,8 @@ from paddle import nn
 
 from ...calibration.hooks import is_calibrating
 from ...calibration.state import LayerState, has_data, state_of
+from ...layers import QuantizedLayer
+from ...layers.dynamic import DYNAMIC_BITS
 from ...layers.gridded import GRIDS, grids_of
 from ...registry import PTQRegistry
 from ...sites import CALL_INPUT
@@ -57,12 +59,10 @@ class Facts:
     def why_float_input(self, name: str) -> str:
         """Why a layer with integer weights takes its input as it comes, empty where that is not known to be so."""
         layer = self.layers[name]
-        if not PTQRegistry.is_quantized_layer(layer) or self.is_weight_only(name):
+        if not isinstance(layer, QuantizedLayer) or self.is_weight_only(name):
             return ""
-        own = str(getattr(layer, "why_float_input", ""))
-        has_input = layer.input_qparams is not None or getattr(layer, "dynamic", None) is not None
-        if own or has_input or self._config(layer) is not None:
-            return own
+        if layer.why_float_input or layer.input_qparams is not None or layer.dynamic is not None or self._config(layer) is not None:
+            return layer.why_float_input
         return f"its weight alone is integers, of {self.weight_bits(name)} bits"
 
     def is_recurrent(self, name: str) -> bool:
@@ -105,7 +105,7 @@ class Facts:
     def _input_bits(self, layer: nn.Layer) -> int | None:
         if PTQRegistry.is_quantized_layer(layer):
             if getattr(layer, "dynamic", None) is not None:
-                return DEFAULT_BITS
+                return DYNAMIC_BITS
             return None if layer.input_qparams is None else int(layer.input_qparams.num_bits)
         config = self._config(layer)
         if config is None or config.input_sites or config.scheme.calibrated_input is None or not has_data(config.in_act_quantizer):
