@@ -149,7 +149,7 @@ def _theirs(source: Path, folder: Path) -> dict[str, Path]:
 
 
 def speed(rounds: int) -> list[dict[str, Any]]:
-    """A row for each file and number of tokens: milliseconds, ratio to float of the same rounds, distance, size."""
+    """A row for each file and number of tokens: milliseconds of CPU time, ratio to float of the same rounds, distance, size."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -167,9 +167,9 @@ def speed(rounds: int) -> list[dict[str, Any]]:
             answers = {name: session.run(None, {"x": x})[0] for name, session in sessions.items()}
             for _ in range(rounds if tokens < 100 else max(rounds // 3, 5)):
                 for name, session in sessions.items():
-                    start = time.perf_counter()
+                    start = time.process_time()
                     session.run(None, {"x": x})
-                    times[name].append(time.perf_counter() - start)
+                    times[name].append(time.process_time() - start)
             for name, file in files.items():
                 ratios = np.array(times["float"]) / np.array(times[name])
                 row = {"part": "speed", "model": f"encoder {WIDTH} x 6", "method": name, "tokens": tokens}
