@@ -28,8 +28,9 @@ class QuantizedEmbedding(QuantizedLayer, nn.Embedding):  # type: ignore[misc]
             rows = F.embedding(x, self.weight_quantized, padding_idx=self._padding_idx).astype("float32")
             return in_dtype_of_weight(self, rows * self._looked_up(self.weight_scale, x))
         rows = layout.rows(*(self._looked_up(stored, x) for stored in stored_parts(self, "weight")))
-        if self._padding_idx is not None and self._padding_idx >= 0:  # a code has no zero that would do for every row
-            rows = rows * (x != self._padding_idx).astype("float32").unsqueeze(-1)
+        if self._padding_idx is not None:  # a code has no zero that would do for every row
+            padding = self._padding_idx % self._num_embeddings  # -1 is the last
+            rows = rows * (x != padding).astype("float32").unsqueeze(-1)
         return in_dtype_of_weight(self, rows)
 
     @staticmethod

@@ -26,10 +26,11 @@ def test_output_error_is_the_error_of_the_output() -> None:
     assert output_error(rows, rounded, x.T @ x) == pytest.approx(np.square(x @ rows.T - x @ rounded.T).sum(), rel=1e-9)
 
 
+@pytest.mark.parametrize("features", [64, 200])  # within and beyond the columns whose updates are collected
 @pytest.mark.parametrize("group", [None, 16, 32])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_gptq_lowers_the_error_of_correlated_inputs(group: int | None, symmetric: bool) -> None:
-    rows, x = _data()
+def test_gptq_lowers_the_error_of_correlated_inputs(group: int | None, symmetric: bool, features: int) -> None:
+    rows, x = _data(features)
     grid, products = mse_grid(rows, 4, group, symmetric), x.T @ x
     codes = gptq(rows, products, grid)
     assert codes.min() >= 0
