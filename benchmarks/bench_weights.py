@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -191,15 +190,19 @@ def _random_state(file: Path, tensors: int = 30, size: int = 4096) -> None:
             left -= len(block)
 
 
-def _run(arguments: list[str], stop_after: float | None = None) -> tuple[float, float]:
-    """Peak memory in MB and seconds of a Python process, killed after a while where that is asked."""
+def _run(work: str, stop_after: float | None = None) -> tuple[float, float]:
+    """Peak memory in MB and seconds of a Python process, killed after a while where that is asked.
+
+    The peak is of the process's own memory: what the system counts for a child begins with its parent's.
+    """
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    code = f"{work}\nprint(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if stop_after is not None:
         time.sleep(stop_after)
         process.send_signal(signal.SIGKILL)
-    _, _, usage = os.wait4(process.pid, 0)
-    return usage.ru_maxrss / 1024, time.perf_counter() - start
+    printed = process.communicate()[0].split()
+    return (int(printed[-1]) / 1024 if stop_after is None else 0.0), time.perf_counter() - start
 
 
 def state() -> list[dict[str, Any]]:
@@ -207,12 +210,13 @@ def state() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="ptq-state-") as folder:
         source, whole, again = (Path(folder, name) for name in ("state.safetensors", "whole.safetensors", "again.safetensors"))
         _random_state(source)
-        alone, _ = _run(["-c", "import paddle"])
-        command = ["-m", "ptq", "quantize-weights", str(source), "--bits", "4", "--group-size", "64", "--out"]
-        used, seconds = _run([*command, str(whole)])
+        alone, _ = _run("import paddle")
+        options = ["quantize-weights", str(source), "--bits", "4", "--group-size", "64", "--out"]
+        work = "from ptq.cli import main; assert main({!r}) == 0"
+        used, seconds = _run(work.format([*options, str(whole)]))
         for part in (0.3, 0.5):
-            _run([*command, str(again)], stop_after=part * seconds)
-        _run([*command, str(again)])
+            _run(work.format([*options, str(again)]), stop_after=part * seconds)
+        _run(work.format([*options, str(again)]))
         same = hashlib.sha256(whole.read_bytes()).digest() == hashlib.sha256(again.read_bytes()).digest()
         sizes = source.stat().st_size, whole.stat().st_size
     row = {"part": "state", "model": "30 matrices of 64 MB", "method": "4 bits in blocks of 64, streamed", "MB": sizes[0] / 1e6}

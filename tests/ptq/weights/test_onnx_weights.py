@@ -31,13 +31,13 @@ class OneLinear(nn.Layer):
         return self.fc(x)
 
 
+FAST = [(4, 32, True, 64), (4, 32, False, 70), (2, 32, True, 40), (8, 32, False, 70), (8, None, True, 70)]
+SLOW = [(4, 16, False, 33), (4, None, True, 70), (3, 16, False, 48), (8, 32, True, 64), (6, 128, False, 200), (8, None, False, 40)]
+
+
 @pytest.mark.parametrize(
-    ("bits", "group", "symmetric", "features"),
-    [
-        (4, 32, True, 64), (4, 32, False, 70), (4, 16, False, 33), (4, None, True, 70), (3, 16, False, 48), (2, 32, True, 40),
-        (8, 32, True, 64), (8, 32, False, 70), (6, 128, False, 200), (8, None, True, 70), (8, None, False, 40),
-    ],
-)  # fmt: skip
+    ("bits", "group", "symmetric", "features"), [*FAST, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
+)
 def test_every_weight_is_met_by_the_kernel(bits: int, group: int | None, symmetric: bool, features: int, tmp_path: Path) -> None:
     model = ptq.quantize_weights(OneLinear(features, 9, bias=True), bits=bits, group_size=group, symmetric=symmetric, progress=False).model
     model.fc.bias.set_value(numbers(9))
@@ -80,7 +80,7 @@ def test_awq_factors_are_applied_to_the_input(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer(in_float(file), x), model(x).numpy(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_tied_weight_is_in_the_file_once(bits: int, tmp_path: Path) -> None:
     model = ptq.quantize_weights(TiedModel(400, 64), bits=bits, group_size=32, progress=False).model
     file, x = written(model, InputSpec([None, 6], "int64"), tmp_path), ids(3, 6, high=400)

@@ -84,7 +84,10 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.parametrize("case", CONVOLUTIONS)
+SLOW = ("uneven padding", "dilated", "one by one in steps", "one by one without bias", "no bias")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case in SLOW)) for case in CONVOLUTIONS])
 def test_convolutions_answer_as_onnx_runtime_does(case: str, tmp_path: Path) -> None:
     options, operator = CONVOLUTIONS[case]
     paddle.seed(0)

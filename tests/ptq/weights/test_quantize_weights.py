@@ -70,7 +70,14 @@ def test_only_packed_integers_are_held(bits: int, each: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"bits": 4, "group_size": 16}, {"bits": 4}, {"bits": 3, "group_size": 32, "symmetric": True}, {"bits": 8}]
+    "options",
+    [
+        {"bits": 4, "group_size": 16},
+        *(
+            pytest.param(more, marks=pytest.mark.slow)
+            for more in ({"bits": 4}, {"bits": 3, "group_size": 32, "symmetric": True}, {"bits": 8})
+        ),
+    ],
 )
 def test_portable_artifacts_answer_exactly_in_a_fresh_process(options: dict[str, Any], tmp_path: Path) -> None:
     result = ptq.quantize_weights(Perceptron(), input_spec=[InputSpec([None, 40], "float32")], progress=False, **options)
