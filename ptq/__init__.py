@@ -20,11 +20,13 @@ from .reports.coverage import Ledger, coverage
 from .reports.drift import Drift, Watch, watch
 from .reports.report import Report, report
 from .training import QAT, ImperativeQuantAware
+from .weights import Advice, advise, load_weights, quantize_dynamic, quantize_weights
 
 __version__ = "0.1.0"
 
 __all__ = [
     "QAT",
+    "Advice",
     "Calibration",
     "CheckReport",
     "Drift",
@@ -42,6 +44,7 @@ __all__ = [
     "Report",
     "Sensitivity",
     "Watch",
+    "advise",
     "calibrate",
     "check",
     "coverage",
@@ -49,8 +52,11 @@ __all__ = [
     "distributed",
     "load",
     "load_program",
+    "load_weights",
     "qat",
+    "quantize_dynamic",
     "quantize_model",
+    "quantize_weights",
     "release",
     "report",
     "sensitivity",

@@ -205,7 +205,8 @@ class ImperativePTQ:
                 float_model = as_float(model)
                 baseline = staged_artifact(float_model, baseline_path(path), specs, formats, None, on_mismatch, metadata, **config)
                 staged.append(stack.enter_context(baseline))
-            artifact = staged_artifact(model, path, specs, formats, coverage(model), on_mismatch, metadata, **config)
+            ledger = coverage(model, None if _has_seen(model) else specs)
+            artifact = staged_artifact(model, path, specs, formats, ledger, on_mismatch, metadata, **config)
             staged.append(stack.enter_context(artifact))
             for each in staged:
                 each.publish()
@@ -215,6 +216,12 @@ class ImperativePTQ:
         if state is not None:
             state.release()
         return model
+
+
+def _has_seen(model: nn.Layer) -> bool:
+    """Whether calibration told what the model takes."""
+    state = state_of(model)
+    return state is not None and bool(state.seen.first_spec or state.seen.input_spec)
 
 
 def _copied(model: nn.Layer) -> nn.Layer:

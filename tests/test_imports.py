@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     *("util", "registry", "sites", "config", "graph", "programs", "placement", "layers", "passes", "calibration", "convert", "runtimes"),
     *("reports.coverage", "reports.check", "export", "data", "reports.compare", "distributed", "imperative", "recovery", "quantize_model"),
-    *("training", "qat"),
+    *("weights", "training", "qat"),
     *("reports.accuracy", "reports.advice", "reports.page", "reports.report", "reports.drift", "slim"),
     *("__init__", "trainer", "bench", "ocr", "commands", "cli", "__main__"),
 )
 LEVEL = {name: level for level, name in enumerate(ROOMS)}
 # The same for the rooms of `quantizers`.
-NUMBER_ROOMS = ("errors", "statistics", "grids", "rules", "__init__")
+NUMBER_ROOMS = ("errors", "statistics", "grids", "weights", "rules", "__init__")
 HEAVY = ("yaml", "onnx", "onnxruntime", "matplotlib", "sklearn", "openvino", "paddle2onnx")
 
 

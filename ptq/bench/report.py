@@ -13,7 +13,7 @@ import paddle
 from ..runtimes.cpu import Cpu
 from ..runtimes.timing import Speed
 
-__all__ = ["BenchReport", "Row", "RuntimeResult"]
+__all__ = ["BenchReport", "Row", "RuntimeResult", "table"]
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class BenchReport:
         """Tables of speed, size and memory, then what was skipped and why int8 is not faster."""
         parts = [
             f"{self.path} against {self.float_path}: CPU time for 1 thread, wall time for more; medians, and the quartiles of the ratio",
-            _table(_SPEED, [_speed_cells(row) for row in self.rows]),
-            _table(_SIZE, [cells for result in self.runtimes for cells in _size_cells(result)]),
+            table(_SPEED, [_speed_cells(row) for row in self.rows]),
+            table(_SIZE, [cells for result in self.runtimes for cells in _size_cells(result)]),
         ]
         if self.cpu.saturates:
             parts.append(_PLAIN.format(cpu=self.cpu))
@@ -166,7 +166,8 @@ def _flat(row: Row, result: RuntimeResult) -> dict[str, Any]:
     }
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned, a line under the header."""
     widths = [max(len(line[column]) for line in [header, *rows]) for column in range(len(header))]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)

@@ -17,7 +17,7 @@ from ..util.messages import warn
 from .hooks import attach_sample_hook
 from .state import LayerState, State
 
-__all__ = ["attach_quantizers", "configure"]
+__all__ = ["attach_quantizers", "configure", "quantizable_layers"]
 
 
 def attach_quantizers(model: nn.Layer, state: State) -> None:
@@ -62,7 +62,7 @@ def _with_schemes(model: nn.Layer, state: State) -> list[tuple[str, nn.Layer, La
     keys = ModelKeys(model, state.config.overrides)
     keys.check_layers(state.config.placement)
     found: list[tuple[str, nn.Layer, LayerScheme, Sequence[QuantOverride]]] = []
-    for name, layer in _quantizable(model):
+    for name, layer in quantizable_layers(model):
         changes = keys.changes_of(layer)
         if changes is not None:
             try:
@@ -82,7 +82,7 @@ def configure(layer: nn.Layer, own: LayerState, state: State, input_name: str = 
     attach_sample_hook(layer, own, state)
 
 
-def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Layer]]:
+def quantizable_layers(model: nn.Layer, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, nn.Layer]]:
     """Leaf layers, and others of a supported class, with their names, each once, without those that are skipped."""
     seen = set() if seen is None else seen
     if id(model) in seen or getattr(model, "skip_quant", False) is True:
@@ -94,4 +94,4 @@ def _quantizable(model: nn.Layer, prefix: str = "", seen: set[int] | None = None
     if PTQRegistry.is_supported_layer(model) and PTQRegistry.layer_info(model).whole:
         return
     for name, child in children:
-        yield from _quantizable(child, f"{prefix}.{name}" if prefix else name, seen)
+        yield from quantizable_layers(child, f"{prefix}.{name}" if prefix else name, seen)

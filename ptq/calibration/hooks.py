@@ -66,7 +66,7 @@ class SampleHook:
         """Called by Paddle after the layer's ``forward``; does nothing while the model is being traced (then without ``kwargs``)."""
         if not paddle.in_dynamic_mode() or self.state.seen.is_paused:
             return
-        if self.own.scheme.input is not None:
+        if self.own.scheme.calibrated_input is not None:
             tensor = args[0] if args else kwargs[input_argument(type(layer))]
             self._sample(layer, self.own.in_act_quantizer, (tensor,), "input")
             if self.own.scheme.per_channel_input:

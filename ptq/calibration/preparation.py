@@ -150,7 +150,7 @@ class Preparation:
             if owner is None or not self._may_be_per_channel(state, owner, place.reader):
                 continue
             own = state.layers[owner]
-            if own.scheme.input is not None:
+            if own.scheme.input is not None and not own.scheme.dynamic_input:
                 own.scheme = replace(own.scheme, input=replace(own.scheme.input, per_channel=True))
             state.traced.channels[owner] = place
 
@@ -167,7 +167,9 @@ class Preparation:
         names = {id(layer): name for name, layer in model.named_sublayers()}
         for site, grid in grids_of(model).items():
             scheme = self.config.scheme(changes[site])
-            own = LayerState(names[id(grid)], LayerScheme(input=scheme.input), scheme, changes[site], site)
+            # a dynamic layer that reads the tensor finds a grid of its own
+            inward = None if scheme.input is None else replace(scheme.input, dynamic=False)
+            own = LayerState(names[id(grid)], LayerScheme(input=inward), scheme, changes[site], site)
             configure(grid, own, state, _place(site))
             own.in_act_quantizer.nonnegative = graph.is_nonnegative(placement.sites[site])
             own.in_act_quantizer.useful_range = placement.useful.get(site)
@@ -181,11 +183,11 @@ def _is_depthwise(layer: nn.Layer) -> bool:
 
 
 def _compute_layers(model: nn.Layer, state: State) -> dict[str, nn.Layer]:
-    """The layers that `convert` will swap, by name."""
+    """The layers whose inputs are calibrated, by name."""
     return {
         name: layer
         for name, layer in model.named_sublayers(include_self=True)
-        if PTQRegistry.is_simulated_quant_layer(layer) and name in state.layers
+        if PTQRegistry.is_simulated_quant_layer(layer) and name in state.layers and not state.layers[name].scheme.dynamic_input
     }
 
 

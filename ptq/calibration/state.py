@@ -63,7 +63,7 @@ class LayerState:
     @property
     def enable_in_act_quantizer(self) -> bool:
         """Whether the layer's input is sampled (compute layers)."""
-        return self.scheme.input is not None
+        return self.scheme.calibrated_input is not None
 
     @property
     def enable_out_act_quantizer(self) -> bool:
@@ -78,13 +78,14 @@ class LayerState:
     @property
     def is_reached(self) -> bool:
         """Whether the layer gets a twin: its input was seen, or, where that is no activation, its output, if that is looked at."""
-        if self.scheme.input is not None:
+        if self.scheme.calibrated_input is not None:
             return has_data(self.in_act_quantizer)
-        return self.scheme.is_weight_only and (self.scheme.output is None or has_data(self.out_act_quantizer))
+        needs_none = self.scheme.is_weight_only or bool(self.scheme.dynamic_input)
+        return needs_none and (self.scheme.output is None or has_data(self.out_act_quantizer))
 
     def samplers(self) -> dict[str, BaseQuantizer]:
         """The quantizers that sample this layer, by side."""
-        sides = {"input": (self.scheme.input, self.in_act_quantizer), "output": (self.scheme.output, self.out_act_quantizer)}
+        sides = {"input": (self.scheme.calibrated_input, self.in_act_quantizer), "output": (self.scheme.output, self.out_act_quantizer)}
         return {side: quantizer for side, (scheme, quantizer) in sides.items() if scheme is not None}
 
     def release(self) -> None:

@@ -7,9 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from quantizers.errors import ArtifactError
+from quantizers.errors import ArtifactError, ConfigError
 
 from ..bench.measure import BATCHES, ROUNDS, THREADS, bench
+from ..bench.report import BenchReport
+from ..bench.sequence import SequenceReport, bench_tokens
 
 __all__ = ["add_command"]
 
@@ -38,6 +40,13 @@ def add_command(commands: Any) -> None:
         metavar="SIZES",
         help="sizes of an input behind the batch, as in 3,224,224; once for each input",
     )
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="for models of sequences: tokens in a call, in the place of free sizes behind the batch; also prints tokens per second",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     parser.set_defaults(run=_run)
 
@@ -51,14 +60,14 @@ def _sizes(text: str) -> list[int]:
 
 def _run(options: argparse.Namespace) -> int:
     target = _writable(options.json)
-    report = bench(
-        options.path,
-        options.float_path,
-        batches=options.batch,
-        threads=options.threads,
-        rounds=options.rounds,
-        input_shapes=options.input_shape,
-    )
+    settings: dict[str, Any] = {"batches": options.batch, "threads": options.threads, "rounds": options.rounds}
+    report: BenchReport | SequenceReport
+    if options.tokens:
+        if options.input_shape:
+            raise ConfigError("--tokens and --input-shape both say sizes behind the batch: give one of them")
+        report = bench_tokens(options.path, options.float_path, tokens=options.tokens, **settings)
+    else:
+        report = bench(options.path, options.float_path, input_shapes=options.input_shape, **settings)
     print(report.text())
     if target is not None:
         target.write_text(json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")

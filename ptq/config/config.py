@@ -88,10 +88,12 @@ class PTQConfig:
         Raises:
             ConfigError: a weight's rule has no form of the granularity that is asked for.
         """
+        kind = ""
         inward, outward, weight = (copy.deepcopy(rule) for rule in (self.in_act_quantizer, self.out_act_quantizer, self.wt_quantizer))
         for change in changes:
             inward, outward, weight = change.activation(inward), change.activation(outward), change.weight(weight)
-        return LayerScheme(TensorScheme(weight), TensorScheme(inward), TensorScheme(outward))
+            kind = change.dynamic_kind(kind)
+        return LayerScheme(TensorScheme(weight), TensorScheme(inward, dynamic=kind or False), TensorScheme(outward))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values of which `from_dict` makes an equal config.

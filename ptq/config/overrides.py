@@ -22,8 +22,9 @@ from quantizers import (
 from quantizers.errors import ConfigError
 from quantizers.grids.qparams import check_num_bits
 
-__all__ = ["QuantOverride", "check_activation_quantizer", "check_quantizer", "quantizer_of", "settings_of"]
+__all__ = ["DYNAMIC", "QuantOverride", "check_activation_quantizer", "check_quantizer", "quantizer_of", "settings_of"]
 
+DYNAMIC = ("tensor", "row")
 PER_TENSOR: dict[type[BaseQuantizer], type[BaseQuantizer]] = {
     PerChannelAbsmaxQuantizer: AbsmaxQuantizer,
     PerChannelHistQuantizer: HistQuantizer,
@@ -41,6 +42,8 @@ class QuantOverride:
         activation_quantizer, weight_quantizer: other rules, with widths of their own unless the bits are given too.
         per_channel: the weight gets one scale per channel (True) or one in all (False), by the rule of the same kind.
         per_channel_activation: whether the input may get a scale per channel, see `PTQConfig`.
+        dynamic: the range of a layer's input is found anew in every call, see `ptq.quantize_dynamic`: ``"tensor"``, ``"row"``, or ``True``,
+            which is ``"tensor"``; ``False`` takes it back.
 
     Raises:
         ConfigError: a value is out of its range or of the wrong kind.
@@ -52,6 +55,7 @@ class QuantOverride:
     weight_quantizer: BaseQuantizer | None = None
     per_channel: bool | None = None
     per_channel_activation: bool | None = None
+    dynamic: bool | str | None = None
 
     def __post_init__(self) -> None:
         for name in ("activation_bits", "weight_bits"):
@@ -66,11 +70,19 @@ class QuantOverride:
         for name in ("per_channel", "per_channel_activation"):
             if not isinstance(getattr(self, name), (bool, type(None))):
                 raise ConfigError(f"QuantOverride: {name} must be True, False or None, got {getattr(self, name)!r}")
+        if self.dynamic is not None and not isinstance(self.dynamic, bool) and self.dynamic not in DYNAMIC:
+            raise ConfigError(f"QuantOverride: dynamic must be True, False, {' or '.join(map(repr, DYNAMIC))}, got {self.dynamic!r}")
 
     def activation(self, quantizer: BaseQuantizer) -> BaseQuantizer:
         """What takes the place of a quantizer of activations; ``quantizer`` itself may be changed."""
         rule = quantizer if self.activation_quantizer is None else copy.deepcopy(self.activation_quantizer)
         return _with_bits(rule, self.activation_bits)
+
+    def dynamic_kind(self, kind: str) -> str:
+        """What takes the place of a kind of dynamic input, ``""`` for none."""
+        if isinstance(self.dynamic, bool):
+            return DYNAMIC[0] if self.dynamic else ""
+        return kind if self.dynamic is None else self.dynamic
 
     def weight(self, quantizer: BaseQuantizer) -> BaseQuantizer:
         """What takes the place of a quantizer of weights; ``quantizer`` itself may be changed.
@@ -103,7 +115,7 @@ class QuantOverride:
         return self._content() == other._content() if isinstance(other, QuantOverride) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((self.activation_bits, self.weight_bits, self.per_channel, self.per_channel_activation))
+        return hash((self.activation_bits, self.weight_bits, self.per_channel, self.per_channel_activation, self.dynamic))
 
     def _content(self) -> list[Any]:
         values = [getattr(self, field.name) for field in fields(self)]

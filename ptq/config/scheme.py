@@ -10,7 +10,7 @@ from typing import Any
 from quantizers import BaseQuantizer, PerChannelQuantizer
 from quantizers.errors import ConfigError
 
-from .overrides import check_quantizer, quantizer_of, settings_of
+from .overrides import DYNAMIC, check_quantizer, quantizer_of, settings_of
 
 __all__ = ["LayerScheme", "TensorScheme"]
 
@@ -22,7 +22,8 @@ class TensorScheme:
     Args:
         rule: the quantizer whose settings count; a copy is kept, and it never sees data.
         per_channel: one scale per channel; one in all when False.  ``None`` means what the rule gives.
-        dynamic: the range is found anew in every call, so that no calibration is needed.
+        dynamic: the range is found anew in every call, so that no calibration is needed: True or ``"tensor"`` for the whole tensor,
+            ``"row"`` for each vector along the last axis.
 
     Raises:
         ConfigError: the rule is no `BaseQuantizer` instance, or the settings contradict each other.
@@ -30,17 +31,25 @@ class TensorScheme:
 
     rule: BaseQuantizer
     per_channel: bool | None = None
-    dynamic: bool = False
+    dynamic: bool | str = False
 
     def __post_init__(self) -> None:
         check_quantizer("a scheme's rule", self.rule)
         object.__setattr__(self, "rule", copy.deepcopy(self.rule))
         if self.per_channel is None:
             object.__setattr__(self, "per_channel", isinstance(self.rule, PerChannelQuantizer))
-        if not isinstance(self.per_channel, bool) or not isinstance(self.dynamic, bool):
-            raise ConfigError(f"per_channel and dynamic must be True or False, got {self.per_channel!r} and {self.dynamic!r}")
+        if not isinstance(self.per_channel, bool) or (not isinstance(self.dynamic, bool) and self.dynamic not in DYNAMIC):
+            raise ConfigError(
+                f"per_channel and dynamic must be True or False, dynamic may be {' or '.join(map(repr, DYNAMIC))}, "
+                f"got {self.per_channel!r} and {self.dynamic!r}"
+            )
         if self.per_channel and self.dynamic:
-            raise ConfigError("a range that is found in every call is one for the whole tensor: per_channel and dynamic exclude each other")
+            raise ConfigError("a range that is found in every call is no channel's: per_channel and dynamic exclude each other")
+
+    @property
+    def dynamic_kind(self) -> str:
+        """What has a range of its own in every call: ``"tensor"``, ``"row"``, or ``""``."""
+        return DYNAMIC[0] if self.dynamic is True else self.dynamic or ""
 
     @property
     def num_bits(self) -> int:
@@ -93,6 +102,16 @@ class LayerScheme:
     def is_weight_only(self) -> bool:
         """Whether the input is taken as it comes."""
         return self.weight is not None and self.input is None
+
+    @property
+    def calibrated_input(self) -> TensorScheme | None:
+        """The scheme of an input whose range comes from calibration data; ``None`` for one that is not quantized, or in every call anew."""
+        return None if self.input is None or self.input.dynamic else self.input
+
+    @property
+    def dynamic_input(self) -> str:
+        """How the input's range is found in every call, see `TensorScheme.dynamic_kind`."""
+        return "" if self.input is None else self.input.dynamic_kind
 
     @property
     def per_channel_input(self) -> bool:

@@ -55,7 +55,7 @@ def choose_ranges(
         name: rule
         for name in plan.layers
         if isinstance(rule := plan.states[name].in_act_quantizer, AutoQuantizer)
-        and plan.states[name].scheme.input is not None
+        and plan.states[name].scheme.calibrated_input is not None
         and plan.rounds_input(name)
         and name not in channelled
     }

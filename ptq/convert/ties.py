@@ -40,9 +40,7 @@ def tie_weights(twins: Mapping[nn.Layer, nn.Layer], names: Mapping[nn.Layer, str
                 f"all use the {source._weight_bits} bits of {names[leader]}"
             )
         for layer, name in others:
-            for buffer in ("quantized", "scale"):
-                twins[layer].register_buffer(f"{name}_{buffer}", source._buffers[f"{weight}_{buffer}"])
-            twins[layer]._weight_bits = source._weight_bits
+            twins[layer].take_weight(name, source, weight)
 
 
 def warn_of_float_uses(model: nn.Layer, twins: Mapping[nn.Layer, nn.Layer], names: Mapping[nn.Layer, str]) -> None:

@@ -37,7 +37,7 @@ def _twin(layer: nn.Layer, own: LayerState, has_own_grid: bool, rounding: Roundi
     if own.in_act_quantizer.refused:
         raise NonFiniteError(own.in_act_quantizer.refused)
     grid = None
-    if has_own_grid and own.scheme.input is not None:
+    if has_own_grid and own.scheme.calibrated_input is not None:
         own.in_act_quantizer.cal_thresholds()
         grid = _input_grid(own.in_act_quantizer)
     twin: Any
@@ -46,6 +46,8 @@ def _twin(layer: nn.Layer, own: LayerState, has_own_grid: bool, rounding: Roundi
     else:
         weights: tuple[IntegerWeight, ...] = integer_weights(layer, own, rounding)
         twin = PTQRegistry.twin_class(layer).from_float(layer, grid, *weights)  # type: ignore[attr-defined]
+        if own.scheme.dynamic_input:
+            twin.set_dynamic_unless_slow(layer, own.scheme.dynamic_input)
     twin._quant_config = own
     remove_hooks(twin)  # it took over all that the float layer has
     result: GridInput = twin

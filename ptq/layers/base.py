@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,19 @@ from quantizers.errors import ConfigError, ModelError
 
 from ..registry import PTQRegistry
 from ..util.paddle_private import paddle_dtype
+from .block_weight import BlockLayout, BlockWeight
+from .dynamic import DYNAMIC, DYNAMIC_BITS, dynamic_integers, exact_dtype, integer_view, kind_for, why_not_dynamic
 from .integer_weight import IntegerWeight
+from .log_weight import LogLayout, LogWeight
 from .subclass import handwritten, new_twin
 
-__all__ = ["GridInput", "QuantizedLayer", "dequantized", "fake_quantize", "in_dtype_of_weight"]
+__all__ = ["GridInput", "QuantizedLayer", "Weight", "dequantized", "fake_quantize", "in_dtype_of_weight", "stored_parts"]
 
-GRID_BUFFERS = ("_quantized", "_scale", "_zero_point", "_factor", "_shift")
+Weight = IntegerWeight | BlockWeight | LogWeight
+Layout = BlockLayout | LogLayout
+
+PARTS = ("_quantized", "_scale", "_zero_point", "_factor", "_table")
+GRID_BUFFERS = (*PARTS, "_shift")
 
 
 def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor, quant_min: int, quant_max: int) -> paddle.Tensor:
@@ -50,7 +59,7 @@ def _tensor(array: Any, dtype: str) -> paddle.Tensor:
 
 
 class GridInput(nn.Layer):  # type: ignore[misc]
-    """Mixin of layers that round their input to a grid.
+    """Mixin of layers that round their input to a grid; with ``dynamic`` set, see `ptq.layers.dynamic`, to one that is found in every call.
 
     Buffers, absent while the input is expected on its producer's grid already (``input_qparams`` is then ``None``):
         input_scale, input_zero_point: float32, shape []; the zero point is that of the grid's unsigned form.
@@ -59,6 +68,7 @@ class GridInput(nn.Layer):  # type: ignore[misc]
     """
 
     input_qparams: QParams | None = None
+    dynamic: str | None = None
 
     def set_input_grid(self, qparams: QParams, factor: paddle.Tensor | None = None) -> None:
         """Quantizes the input with another grid from now on.
@@ -89,6 +99,9 @@ class GridInput(nn.Layer):  # type: ignore[misc]
 
     def quantize_input(self, x: paddle.Tensor) -> paddle.Tensor:
         """``x`` on the grid of the layer's input."""
+        if self.dynamic is not None:
+            integers, scale = dynamic_integers(x, self.dynamic)
+            return (integers * scale).astype(x.dtype)
         if self.input_qparams is None:
             return x
         return fake_quantize(self.before_rounding(x), self.input_scale, self.input_zero_point, 0, 2**self.input_qparams.num_bits - 1)
@@ -105,7 +118,8 @@ class GridInput(nn.Layer):  # type: ignore[misc]
     def extra_repr(self) -> str:
         """The layer's own settings and the width of the input's grid."""
         bits = None if self.input_qparams is None else self.input_qparams.num_bits
-        return ", ".join(filter(None, [super().extra_repr(), f"input_bits={bits}"]))
+        found = f"input_bits={bits}" if self.dynamic is None else f"input_bits={DYNAMIC_BITS}, dynamic={self.dynamic}"
+        return ", ".join(filter(None, [super().extra_repr(), found]))
 
 
 class QuantizedLayer(GridInput):
@@ -116,8 +130,9 @@ class QuantizedLayer(GridInput):
     ``super()`` in a mixin is more than Paddle's tracer can resolve.
 
     Buffers, for each weight, here ``weight``:
-        weight_quantized: int8 (int16 above 8 bits), shape of the float weight.
-        weight_scale: float32, broadcastable to the weight.
+        weight_quantized: int8 (int16 above 8 bits), shape of the float weight; or packed, see `BlockWeight.buffers`.
+        weight_scale: float32, broadcastable to the weight; or of its blocks.
+        weight_zero_point, weight_factor, weight_table: see `BlockWeight.buffers` and `LogWeight.buffers`.
         input_scale, input_zero_point: see `GridInput`.
 
     ``read_from_integers`` names the attributes of the float layer that are computed from the integers when read.
@@ -131,9 +146,14 @@ class QuantizedLayer(GridInput):
     weight_factors: npt.NDArray[np.float64] | float = 1.0
     result_factors: npt.NDArray[np.float64] | float = 1.0
     bias_offsets: npt.NDArray[np.float64] | float = 0.0
+    _layouts: Mapping[str, Layout] = MappingProxyType({})
+    _weight_bits: int
+    _sum_dtype: str
+    why_float_input: str = ""
+    _weight_dtype: Any
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: Weight) -> QuantizedLayer:
         """The twin of ``layer``; the layer itself is not changed, its bias and buffers are shared.
 
         Without ``input_qparams`` the input is taken as it comes: it lies on its producer's grid already, or it is no activation.
@@ -144,14 +164,65 @@ class QuantizedLayer(GridInput):
         twin.__dict__.update(_shallow_state(layer))
         parameters = PTQRegistry.layer_info(layer).weights_of(layer)
         twin._weight_dtype = next(iter(parameters.values())).dtype
-        twin._weight_bits = weights[0].qparams.num_bits
+        twin._weight_bits = weights[0].num_bits
+        twin.__dict__["_layouts"] = {
+            name: weight.layout for name, weight in zip(parameters, weights, strict=True) if not isinstance(weight, IntegerWeight)
+        }
         for name, weight in zip(parameters, weights, strict=True):
             del twin._parameters[name]
-            twin.register_buffer(f"{name}_quantized", _tensor(weight.integers, str(weight.integers.dtype)))
-            twin.register_buffer(f"{name}_scale", _tensor(weight.scale, "float32"))
+            for ending, array in weight.buffers().items():
+                twin.register_buffer(f"{name}_{ending}", _tensor(array, str(array.dtype)))
         if input_qparams is not None:
             twin.set_input_grid(input_qparams)
         return twin
+
+    def set_dynamic(self, kind: str) -> None:
+        """From now on finds the grid of the input in every call; ``kind`` as in `ptq.layers.dynamic`.
+
+        Raises:
+            ConfigError: there is no such kind, or the weight is not stored as int8 in the float weight's shape.
+        """
+        if kind not in DYNAMIC or "weight" in self._layouts or self._weight_bits > DYNAMIC_BITS:
+            raise ConfigError(f"a dynamic input is one of {', '.join(DYNAMIC)}, with a weight of up to 8 bits without blocks, got {kind!r}")
+        weight, axis = self._buffers["weight_quantized"], PTQRegistry.layer_info(self).quant_axis or 0
+        self.dynamic = kind
+        self._sum_dtype = exact_dtype(int(weight.size) // max(weight.shape[axis], 1))
+
+    def set_dynamic_unless_slow(self, layer: nn.Layer, kind: str) -> None:
+        """`set_dynamic`, in the kind that fits ``layer``, whose twin this is; where no runtime gains by it the weight alone is integers."""
+        self.why_float_input = why_not_dynamic(layer)
+        if not self.why_float_input:
+            self.set_dynamic(kind_for(layer, kind))
+
+    def dynamic_forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """The float class's own ``forward`` on integers, whose sums are exact, then scales and bias: what integer kernels compute.
+
+        For layers with one ``weight``, an output channel of which has one scale.
+        """
+        integers, scale = dynamic_integers(x, self.dynamic or "")
+        sums = self.float_class.forward(integer_view(self), integers.astype(self._sum_dtype)).astype("float32")
+        is_last = sums.ndim == 2 or self.is_channel_last
+        shape = [-1] if is_last else [1, -1, *[1] * (sums.ndim - 2)]
+        by_channel = self.weight_scale.reshape(shape)
+        answer = sums * by_channel * scale if self.dynamic == "row" else sums * (scale * by_channel)
+        if self.bias is not None:
+            answer = answer + self.bias.astype("float32").reshape(shape)
+        return answer if answer.dtype == x.dtype else answer.astype(x.dtype)
+
+    @property
+    def is_channel_last(self) -> bool:
+        """Whether the channels of the result are its last axis."""
+        return str(getattr(self, "_data_format", "NLC")).endswith("C")
+
+    def take_weight(self, name: str, other: QuantizedLayer, other_name: str) -> None:
+        """Stores the weight of that name as what another twin has, the same buffers."""
+        for ending in PARTS:
+            self._buffers.pop(f"{name}{ending}", None)
+            if f"{other_name}{ending}" in other._buffers:
+                self.register_buffer(f"{name}{ending}", other._buffers[f"{other_name}{ending}"])
+        layouts = {key: value for key, value in self._layouts.items() if key != name}
+        self.__dict__["_layouts"] = layouts | ({name: other._layouts[other_name]} if other_name in other._layouts else {})
+        self._weight_bits = other._weight_bits
 
     def scale_results(self, factors: npt.NDArray[np.float32]) -> None:
         """Multiplies each output channel by a positive factor, ``[C]``: its weights' scale and its bias; the integers stay."""
@@ -242,7 +313,15 @@ def dequantized(layer: Any, name: str) -> paddle.Tensor:
     if f"{name}_quantized" not in layer._buffers:
         raise AttributeError(f"{layer.full_name()} has no weight '{name}'")
     # read as attributes: while it traces, Paddle turns those into values of the program
-    return in_dtype_of_weight(layer, getattr(layer, f"{name}_quantized").astype("float32") * getattr(layer, f"{name}_scale"))
+    layout = getattr(layer, "_layouts", {}).get(name)
+    if layout is None:
+        return in_dtype_of_weight(layer, getattr(layer, f"{name}_quantized").astype("float32") * getattr(layer, f"{name}_scale"))
+    return in_dtype_of_weight(layer, layout.whole(*stored_parts(layer, name)))
+
+
+def stored_parts(layer: Any, name: str) -> list[paddle.Tensor | None]:
+    """What is stored of a weight that has a layout, in the order of the arguments of the layout's `rows`."""
+    return [getattr(layer, f"{name}_{ending}") if ending else None for ending in layer._layouts[name].buffers]
 
 
 def in_dtype_of_weight(layer: Any, tensor: paddle.Tensor) -> paddle.Tensor:

@@ -17,6 +17,8 @@ class QuantizedConv1D(QuantizedLayer, nn.Conv1D):  # type: ignore[misc]
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """As `paddle.nn.Conv1D`, on the grids of weight and input."""
+        if self.dynamic is not None:
+            return self.dynamic_forward(x)
         return nn.Conv1D.forward(self, self.quantize_input(x))
 
 
@@ -27,6 +29,8 @@ class QuantizedConv2D(QuantizedLayer, nn.Conv2D):  # type: ignore[misc]
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """As `paddle.nn.Conv2D`, on the grids of weight and input."""
+        if self.dynamic is not None:
+            return self.dynamic_forward(x)
         return nn.Conv2D.forward(self, self.quantize_input(x))
 
 
@@ -37,4 +41,6 @@ class QuantizedConv3D(QuantizedLayer, nn.Conv3D):  # type: ignore[misc]
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """As `paddle.nn.Conv3D`, on the grids of weight and input."""
+        if self.dynamic is not None:
+            return self.dynamic_forward(x)
         return nn.Conv3D.forward(self, self.quantize_input(x))

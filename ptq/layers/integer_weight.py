@@ -42,6 +42,15 @@ class IntegerWeight:
         return cls(qparams.quantize(np.asarray(weight, dtype=np.float32)), qparams)
 
     @property
+    def num_bits(self) -> int:
+        """Width of the grid."""
+        return self.qparams.num_bits
+
+    def buffers(self) -> dict[str, npt.NDArray[Any]]:
+        """What a twin stores, by the ending of its name: ``quantized`` and ``scale``."""
+        return {"quantized": self.integers, "scale": self.scale}
+
+    @property
     def scale(self) -> npt.NDArray[np.float32]:
         """The grid's scale in a shape that broadcasts over the weight: ``[]`` or ``[1, .., C, .., 1]``."""
         scale = np.asarray(self.qparams.scale)

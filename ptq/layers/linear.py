@@ -17,4 +17,6 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):  # type: ignore[misc]
 
     def forward(self, input: paddle.Tensor) -> paddle.Tensor:  # Paddle's own name for it
         """As `paddle.nn.Linear`, on the grids of weight and input."""
+        if self.dynamic is not None:
+            return self.dynamic_forward(input)
         return nn.Linear.forward(self, self.quantize_input(input))

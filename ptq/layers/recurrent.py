@@ -14,8 +14,7 @@ from paddle import nn
 from quantizers import QParams
 
 from ..util.paddle_private import RNNBase
-from .base import QuantizedLayer, dequantized
-from .integer_weight import IntegerWeight
+from .base import QuantizedLayer, Weight, dequantized
 
 __all__ = [
     "QuantizedGRU",
@@ -39,7 +38,7 @@ class QuantizedCell(QuantizedLayer):
     read_from_integers = ("weight_ih", "weight_hh")
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: Weight) -> QuantizedLayer:
         """As `QuantizedLayer.from_float`."""
         twin = super().from_float(layer, input_qparams, *weights)
         if "call" in twin.__dict__:  # `paddle.nn.RNN` keeps the float cell's forward there
@@ -97,7 +96,7 @@ class QuantizedRecurrent(QuantizedLayer):
     read_from_integers = ("_all_weights",)
 
     @classmethod
-    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: IntegerWeight) -> QuantizedLayer:
+    def from_float(cls, layer: nn.Layer, input_qparams: QParams | None, *weights: Weight) -> QuantizedLayer:
         """As `QuantizedLayer.from_float`."""
         twin = super().from_float(layer, input_qparams, *weights)
         names = {id(parameter): name for name, parameter in layer._parameters.items()}

@@ -101,7 +101,7 @@ def units_of(layers: Mapping[str, nn.Layer], twins: Mapping[str, GridInput]) -> 
     """The weights of a converted model, in the order of its layers; those whose layer is no product of matrices are left out."""
     uses: dict[int, list[str]] = {}
     for name, twin in twins.items():
-        if isinstance(twin, QuantizedLayer) and "weight_quantized" in twin._buffers:
+        if isinstance(twin, QuantizedLayer) and "weight_quantized" in twin._buffers and "weight" not in twin._layouts:
             uses.setdefault(id(twin._buffers["weight_quantized"]), []).append(name)
     found = []
     for names in uses.values():

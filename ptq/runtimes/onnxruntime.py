@@ -120,7 +120,8 @@ def _kind(op: str) -> tuple[str, str, str]:
     if op in CONVERSIONS:
         return CONVERSION, op, "float"
     computes = any(part in op for part in ("Conv", "Gemm", "MatMul", "Attention"))
-    return COMPUTE if computes else OTHER, op, INT8 if op.startswith("Q") or "Integer" in op else "float"
+    on_integers = op.startswith(("Q", "DynamicQuantizeMatMul")) or "Integer" in op or "NBits" in op
+    return COMPUTE if computes else OTHER, op, INT8 if on_integers else "float"
 
 
 def _named(session: Any, file: str, feeds: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

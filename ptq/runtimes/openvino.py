@@ -21,6 +21,8 @@ OWN_FILE = "OpenVINO, own file"
 PRECISION = "INFERENCE_PRECISION_HINT"
 # What is float in a file is computed in float32; without it, in bfloat16 on some machines.
 FLOAT32 = {PRECISION: "f32"}
+# Products with weights of 4 or 8 bits round their other operand to 8 bits in blocks, unless told otherwise.
+FLOAT_ACTIVATIONS = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 COMPUTES = ("Convolution", "FullyConnected", "MatMul", "Deconvolution", "ScaledDotProductAttention")
 CONVERSIONS = ("Reorder", "Convert", "FakeQuantize", "Quantize")
 WARM_UP, INFERENCES = 2, 20
@@ -111,10 +113,10 @@ class OpenVino:
 
     _FACTS: ClassVar = ("originalLayersNames", "layerType", "runtimePrecision")
     _KINDS: ClassVar = {
-        "Convolution": ("Conv",),
+        "Convolution": ("Conv", "ConvInteger"),
         "Deconvolution": ("ConvTranspose",),
-        "FullyConnected": ("Gemm", "MatMul"),
-        "MatMul": ("MatMul",),
+        "FullyConnected": ("Gemm", "MatMul", "MatMulInteger", "MatMulNBits"),
+        "MatMul": ("MatMul", "MatMulInteger"),
     }
 
     def __init__(self, own_file: str = "") -> None:
@@ -123,10 +125,9 @@ class OpenVino:
         import_extra("openvino", "openvino")
 
     def run(self, model: bytes, inputs: Mapping[str, np.ndarray], plain: bool = False) -> dict[str, np.ndarray]:
-        """The model's outputs by name; it always optimizes, ``plain`` or not."""
-        del plain
+        """The model's outputs by name; it always optimizes, ``plain`` only keeps it from rounding activations to 8 bits on its own."""
         outputs = [item.name for item in import_extra("onnx", "onnx").load_model_from_string(model).graph.output] if self.own_file else ()
-        network = compiled(self.own_file or model, properties=FLOAT32, outputs=outputs)
+        network = compiled(self.own_file or model, properties={**FLOAT32, **(FLOAT_ACTIVATIONS if plain else {})}, outputs=outputs)
         results = network(dict(inputs))
         return {name: results[output] for output in network.outputs for name in output.get_names()}
 
@@ -143,7 +144,9 @@ class OpenVino:
             layer, precision = facts.get("layerType", ""), facts.get("runtimePrecision", "")
             if layer not in self._KINDS:
                 continue
-            used = Executed(f"{layer} {precision}", precision in ("u8", "i8"), float(times.get(op.get_friendly_name(), 0)))
+            used = Executed(
+                f"{layer} {precision}", precision in ("u8", "i8", "u4", "i4", "u2"), float(times.get(op.get_friendly_name(), 0))
+            )
             origins = set(facts.get("originalLayersNames", "").split(","))
             node = next((node for node in left if origins & {node.name, f"{node.name}/WithoutBiases", *node.output}), None)
             if node is None:

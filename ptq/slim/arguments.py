@@ -22,8 +22,20 @@ from quantizers import (
 )
 from quantizers.errors import ConfigError
 
-__all__ = ["activation_quantizer", "check_executor", "check_flag", "check_recoveries", "formats_for", "prefix_of", "weight_quantizer"]
+__all__ = [
+    "STATIC",
+    "activation_quantizer",
+    "check_executor",
+    "check_flag",
+    "check_recoveries",
+    "check_scope",
+    "formats_for",
+    "prefix_of",
+    "weight_quantizer",
+]
 
+# What messages begin with.
+STATIC = "quant_post_static"
 RULES: dict[str, type[BaseQuantizer]] = {
     "KL": KLQuantizer,
     "abs_max": AbsmaxQuantizer,
@@ -85,10 +97,10 @@ def check_recoveries(round_type: Any, bias_correction: Any) -> None:
         raise ConfigError("quant_post_static: bias_correction=True is not offered; leave it False")
 
 
-def check_flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: Any, caller: str = STATIC) -> bool:
     """The value, if it is True or False."""
     if not isinstance(value, bool):
-        raise ConfigError(f"quant_post_static: {name} must be True or False, got {value!r}")
+        raise ConfigError(f"{caller}: {name} must be True or False, got {value!r}")
     return value
 
 
@@ -96,8 +108,13 @@ def check_executor(executor: Any, scope: Any) -> None:
     """Raises `ConfigError` unless these are what PaddleSlim takes; a program is neither run by an executor here nor put into a scope."""
     if executor is not None and not isinstance(executor, paddle.static.Executor):
         raise ConfigError(f"quant_post_static: executor must be a paddle.static.Executor or None, got {executor!r}")
+    check_scope(scope)
+
+
+def check_scope(scope: Any, caller: str = STATIC) -> None:
+    """Raises `ConfigError` unless that is a scope or None."""
     if scope is not None and not isinstance(scope, type(paddle.static.global_scope())):
-        raise ConfigError(f"quant_post_static: scope must be a paddle.static.Scope or None, got {scope!r}")
+        raise ConfigError(f"{caller}: scope must be a paddle.static.Scope or None, got {scope!r}")
 
 
 def formats_for(onnx_format: Any, deploy_backend: Any) -> tuple[str, ...]:
@@ -114,23 +131,23 @@ def formats_for(onnx_format: Any, deploy_backend: Any) -> tuple[str, ...]:
     return chosen if check_flag("onnx_format", onnx_format) or name else tuple(kind for kind in chosen if kind != "onnx")
 
 
-def prefix_of(folder: Any, model: Any, params: Any) -> str:
+def prefix_of(folder: Any, model: Any, params: Any, caller: str = STATIC, folder_name: str = "quantize_model_path") -> str:
     """The prefix of what is written: the folder, and the name of the model's file without its ending.
 
     Raises:
         ConfigError: the names are none, or each parameter should get a file of its own.
     """
     if params is None:
-        raise ConfigError("quant_post_static: save_params_filename=None, one file for each parameter, is not offered; give it a name")
+        raise ConfigError(f"{caller}: save_params_filename=None, one file for each parameter, is not offered; give it a name")
     names: Sequence[tuple[str, Any]] = (("save_model_filename", model), ("save_params_filename", params))
     for argument, name in names:
         if not isinstance(name, str) or not name or Path(name).name != name:
-            raise ConfigError(f"quant_post_static: {argument} must be the name of a file, got {name!r}")
+            raise ConfigError(f"{caller}: {argument} must be the name of a file, got {name!r}")
     if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
-        raise ConfigError(f"quant_post_static: quantize_model_path must be a folder, got {folder!r}")
+        raise ConfigError(f"{caller}: {folder_name} must be a folder, got {folder!r}")
     stem = model
     for ending in (".pdmodel", ".json"):
         stem = stem.removesuffix(ending)
     if not stem:
-        raise ConfigError(f"quant_post_static: save_model_filename must have a name before its ending, got {model!r}")
+        raise ConfigError(f"{caller}: save_model_filename must have a name before its ending, got {model!r}")
     return str(Path(folder, stem))

@@ -13,6 +13,7 @@ from quantizers.errors import ConfigError
 from ..programs import Program
 from ..registry import PTQRegistry
 from ..util.paddle_private import core
+from .arguments import STATIC
 
 __all__ = ["KNOWN", "float_layers", "has_weights", "operators_of"]
 
@@ -37,13 +38,14 @@ KNOWN = frozenset().union(*(names for _, names in OPERATORS)) | {
 }
 
 
-def float_layers(program: Program, file: Path, operators: Any, is_full: bool, skipped: Any) -> list[str]:
+def float_layers(program: Program, file: Path, operators: Any, is_full: bool, skipped: Any, caller: str = STATIC) -> list[str]:
     """Paths of the layers that stay float: those of other operators, unless all are quantized, and those that read skipped tensors.
 
     Args:
         program: what `load_program` made of ``file``.
         operators: PaddleSlim's ``quantizable_op_type``.
         is_full: PaddleSlim's ``is_full_quantize``.
+        caller: what messages begin with.
         skipped: PaddleSlim's ``skip_tensor_list``: names of tensors; a layer that reads one stays float.  A layer's own path is a name
             too.
 
@@ -51,7 +53,7 @@ def float_layers(program: Program, file: Path, operators: Any, is_full: bool, sk
         ConfigError: an operator is not known to carry weights, or a tensor is read by no layer.
     """
     layers = {path: layer for path, layer in program.named_sublayers() if has_weights(layer)}
-    wanted = _checked(operators, is_full)
+    wanted = _checked(operators, is_full, caller)
     others = [] if is_full else [path for path, layer in layers.items() if not operators_of(layer) & wanted]
     return [*others, *(path for path in _skipped(program, layers, file, skipped) if path not in others)]
 
@@ -71,14 +73,15 @@ def operators_of(layer: nn.Layer) -> frozenset[str]:
     return next((names for kind, names in OPERATORS if isinstance(layer, kind)), frozenset())
 
 
-def _checked(operators: Any, is_full: bool) -> frozenset[str]:
+def _checked(operators: Any, is_full: bool, caller: str) -> frozenset[str]:
     if not isinstance(operators, (list, tuple)) or not all(isinstance(name, str) for name in operators):
-        raise ConfigError(f"quant_post_static: quantizable_op_type must be a list of names of operators, got {operators!r}")
+        raise ConfigError(f"{caller}: quantizable_op_type must be a list of names of operators, got {operators!r}")
     unknown = [name for name in operators if name not in KNOWN]
     if unknown and not is_full:
         raise ConfigError(
-            f"quant_post_static: quantizable_op_type has {', '.join(map(repr, unknown))}, which carry no weights or are unknown; "
-            f"is_full_quantize=True gives grids to all operations; those with weights are {', '.join(sorted(KNOWN))}"
+            f"{caller}: quantizable_op_type has {', '.join(map(repr, unknown))}, which carry no weights or are unknown; "
+            + ("is_full_quantize=True gives grids to all operations; " if caller == STATIC else "")
+            + f"those with weights are {', '.join(sorted(KNOWN))}"
         )
     return frozenset(operators)
 

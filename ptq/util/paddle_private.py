@@ -58,7 +58,7 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     ),
     "Tensor": ("_is_initialized", "inplace_version"),
     "Value": ("id", "get_defining_op", "all_used_ops", "is_dense_tensor_type", "initialized"),
-    "Conv2D": ("_groups", "_in_channels", "_data_format"),
+    "Conv2D": ("_groups", "_in_channels", "_data_format", "_stride", "_dilation", "_padding_mode"),
     "BatchNorm": ("_act", "_data_layout", "_use_global_stats", "_trainable_statistics"),
     "BatchNorm2D": ("_mean", "_variance", "_epsilon", "_data_format", "_use_global_stats"),
     "LSTM": ("_all_weights", "_flat_weight"),

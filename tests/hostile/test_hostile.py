@@ -19,6 +19,7 @@ import hostile_files
 import hostile_models
 import hostile_paths
 import hostile_quantize
+import hostile_weights
 import paddle
 import pytest
 from hostile_case import Case, Scene
@@ -40,6 +41,7 @@ TABLES = (
     hostile_exports,
     hostile_commands,
     hostile_quantize,
+    hostile_weights,
 )
 CASES: list[Case] = [case for table in TABLES for case in table.CASES]
 

@@ -131,10 +131,12 @@ class EditableGraph:
         self.constants[name] = value
         return name
 
-    def add(self, op_type: str, inputs: Sequence[str], output: str = "", name: str = "", **attributes: Any) -> str:
-        """Adds a node of one output and returns the output's name."""
+    def add(
+        self, op_type: str, inputs: Sequence[str], output: str = "", name: str = "", more_outputs: Sequence[str] = (), **attributes: Any
+    ) -> str:
+        """Adds a node and returns the name of its first output."""
         output = output or self.fresh(f"{name or op_type}:out")
-        node = self._onnx.helper.make_node(op_type, list(inputs), [output], **attributes)
+        node = self._onnx.helper.make_node(op_type, list(inputs), [output, *more_outputs], **attributes)
         self.name(node, name or output)
         self._index(node)
         return output
@@ -231,6 +233,8 @@ class EditableGraph:
             nodes = [self._onnx.helper.make_node("Identity", [n.input[0]], list(n.output)) if n.op_type == GRID else n for n in nodes]
         graph.node.extend(nodes)
         read = {name for node in nodes for name in (*node.input, *_captured(node))} | set(self.outputs)
+        domains = {node.domain for node in nodes if node.domain} - {item.domain for item in model.opset_import}
+        model.opset_import.extend(self._onnx.helper.make_opsetid(domain, 1) for domain in sorted(domains))
         for name, array in self.constants.items():
             if name in read:
                 graph.initializer.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))

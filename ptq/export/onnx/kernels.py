@@ -15,7 +15,7 @@ from .weights import weight_of
 
 __all__ = ["kernels"]
 
-COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+COMPUTE = ("Conv", "ConvTranspose", "Gemm", "MatMul", "ConvInteger", "MatMulInteger", "MatMulNBits")
 
 
 def kernels(model: Any, runtime: Runtime, inputs: Mapping[str, np.ndarray]) -> tuple[tuple[Kernel, ...], list[str]]:
@@ -38,6 +38,8 @@ def kernels(model: Any, runtime: Runtime, inputs: Mapping[str, np.ndarray]) -> t
 
 def _reason(graph: EditableGraph, node: Any, runtime: Runtime) -> str:
     """Why a layer is not computed in int8, by what surrounds it."""
+    if node.op_type in ("ConvInteger", "MatMulInteger", "MatMulNBits"):
+        return f"{runtime.name} computes it in float, to the right answer"
     if weight_of(graph, node.input[1]) is None:
         return "its weight is not stored as int8" if _is_constant(graph, node.input[1]) else "both of its inputs are activations"
     source = graph.producer(node.input[0])

@@ -69,7 +69,7 @@ def _absorb_factor(graph: EditableGraph, node: Any) -> None:
 def _relabel(graph: EditableGraph, node: Any, value: str, written: Grid, read: Grid, output: str = "") -> None:
     name, output = node.name, output or node.output[0]
     graph.remove(node)
-    labels = {"read_scale": read.scale, "read_zero_point": read.zero_point}
+    labels: dict[str, Any] = {"read_scale": read.scale, "read_zero_point": read.zero_point}
     graph.add(GRID, [value], output, name, scale=written.scale, zero_point=written.zero_point, bits=8, **labels)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from .graph import EditableGraph
 from .weights import weight_of
 
-__all__ = ["fuse_linear"]
+__all__ = ["bias_after", "fuse_linear"]
 
 
 def fuse_linear(graph: EditableGraph) -> None:
@@ -28,7 +28,7 @@ def fuse_linear(graph: EditableGraph) -> None:
 
 def _write_gemm(graph: EditableGraph, node: Any, leading: list[int], rows: int, columns: int) -> None:
     value, weight = node.input
-    bias, add = _bias_after(graph, node, columns)
+    bias, add = bias_after(graph, node, columns)
     output = node.output[0] if add is None else add.output[0]
     graph.remove(node)
     if add is not None:
@@ -43,7 +43,7 @@ def _write_gemm(graph: EditableGraph, node: Any, leading: list[int], rows: int, 
     graph.add("Reshape", [product, graph.constant(np.array(restored, np.int64), f"{node.name}:restored")], output)
 
 
-def _bias_after(graph: EditableGraph, node: Any, columns: int) -> tuple[str | None, Any | None]:
+def bias_after(graph: EditableGraph, node: Any, columns: int) -> tuple[str | None, Any | None]:
     """The constant that is added to a product and nothing else, with the node that adds it."""
     add = graph.only_reader(node.output[0])
     if add is None or add.op_type != "Add":

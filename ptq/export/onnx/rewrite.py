@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .blocks import write_block_products
 from .clean import clean
+from .dynamic import write_dynamic_layers
 from .graph import EditableGraph
 from .grids import drop_saturating_activations, lower_grids, merge_grids, recognise_grids
 from .labels import use_labels
@@ -40,6 +42,8 @@ def read_quantization(graph: EditableGraph) -> None:
     drop_saturating_activations(graph)
     attach_biases(graph)
     name_layers(graph)
+    write_dynamic_layers(graph)
+    write_block_products(graph)
     fuse_linear(graph)
     use_global_pools(graph)
 

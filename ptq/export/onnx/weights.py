@@ -10,7 +10,7 @@ import numpy as np
 from .graph import EditableGraph
 from .grids import grid_of
 
-__all__ = ["Weight", "attach_biases", "lower_biases", "name_layers", "recognise_weights", "weight_of", "write_weight"]
+__all__ = ["Weight", "attach_biases", "lower_biases", "name_layers", "name_of_layer", "recognise_weights", "weight_of", "write_weight"]
 
 # A bias of more than this many steps of its int32 grid leaves no room for the sum of products that it is added to.
 LARGEST_BIAS = 2**30
@@ -75,7 +75,7 @@ def write_weight(graph: EditableGraph, weight: Weight, output: str = "") -> str:
         graph.constant(weight.scale, f"{weight.name}:scale"),
         graph.constant(np.zeros(weight.scale.shape, np.int8), f"{weight.name}:zero_point"),
     ]
-    axis = {} if weight.axis is None else {"axis": weight.axis}
+    axis: dict[str, Any] = {} if weight.axis is None else {"axis": weight.axis}
     return graph.add("DequantizeLinear", inputs, output, f"{weight.name}:dequantize", **axis)
 
 
@@ -131,10 +131,16 @@ def name_layers(graph: EditableGraph) -> None:
     """Names every layer after its weight: the path of the Paddle layer, then ``@1`` for a second use of it."""
     for node in graph.of(*CONVOLUTIONS, "MatMul"):
         weight = weight_of(graph, node.input[1])
-        path = weight.name if weight is not None else node.input[1] if node.input[1] in graph.constants else ""
-        path, _, suffix = path.rpartition(".weight")
-        if path and not suffix.removeprefix("_quantized").strip("0123456789.:"):
+        stored = weight.name if weight is not None else node.input[1] if node.input[1] in graph.constants else ""
+        path = name_of_layer(stored)
+        if path:
             graph.name(node, path)
+
+
+def name_of_layer(stored: str) -> str:
+    """The path of the layer whose weight has that name; empty where it is called otherwise."""
+    path, _, suffix = stored.rpartition(".weight")
+    return "" if suffix.removeprefix("_quantized").removesuffix(":transpose").strip("0123456789.:") else path
 
 
 def _channels(graph: EditableGraph, node: Any) -> int:
@@ -163,7 +169,7 @@ def lower_biases(graph: EditableGraph) -> None:
         name = node.input[2]
         inputs = [graph.constant(integers, f"{name}:int32"), graph.constant(step, f"{name}:scale")]
         inputs.append(graph.constant(np.zeros(step.shape, np.int32), f"{name}:zero_point"))
-        axis = {"axis": 0} if step.ndim else {}
+        axis: dict[str, Any] = {"axis": 0} if step.ndim else {}
         graph.set_input(node, 2, graph.add("DequantizeLinear", inputs, "", f"{name}:dequantize", **axis))
 
 

@@ -84,7 +84,8 @@ def _rows_of_layers(facts: Facts) -> tuple[Row, ...]:
             continue
         state, reason = (OBSERVED, "") if facts.is_observed(name) else (FLOAT, "without a trace it is not known what it computes")
         if facts.has_weight(name):
-            state, reason = (INT8, "") if facts.weight_bits(name) is not None else (FLOAT, facts.why_float(name))
+            reason = facts.why_float(name) if facts.weight_bits(name) is None else facts.why_float_input(name)
+            state = FLOAT if reason else INT8
         stored, as_float = parameters.take(tensor.name for _, tensor in (*layer.named_parameters(), *layer.named_buffers()))
         rows.append(Row(name, PTQRegistry.layer_info(layer).layer.__name__, state, reason, 0, stored, as_float))
     return (*rows, *parameters.unread())

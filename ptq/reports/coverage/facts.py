@@ -8,6 +8,8 @@ from paddle import nn
 
 from ...calibration.hooks import is_calibrating
 from ...calibration.state import LayerState, has_data, state_of
+from ...layers import QuantizedLayer
+from ...layers.dynamic import DYNAMIC_BITS
 from ...layers.gridded import GRIDS, grids_of, integer_activations_of
 from ...registry import PTQRegistry
 from ...sites import CALL_INPUT
@@ -60,6 +62,15 @@ class Facts:
         """Whether the layer's input is no activation."""
         return self.has_weight(name) and PTQRegistry.layer_info(self.layers[name]).weight_only
 
+    def why_float_input(self, name: str) -> str:
+        """Why a layer with integer weights takes its input as it comes, empty where that is not known to be so."""
+        layer = self.layers[name]
+        if not isinstance(layer, QuantizedLayer) or self.is_weight_only(name):
+            return ""
+        if layer.why_float_input or layer.input_qparams is not None or layer.dynamic is not None or self._config(layer) is not None:
+            return layer.why_float_input
+        return f"its weight alone is integers, of {self.weight_bits(name)} bits"
+
     def is_recurrent(self, name: str) -> bool:
         """Whether the layer hands a state from step to step."""
         return isinstance(self.layers[name], (nn.RNNCellBase, RNNBase))
@@ -99,9 +110,11 @@ class Facts:
 
     def _input_bits(self, layer: nn.Layer) -> int | None:
         if PTQRegistry.is_quantized_layer(layer):
+            if getattr(layer, "dynamic", None) is not None:
+                return DYNAMIC_BITS
             return None if layer.input_qparams is None else int(layer.input_qparams.num_bits)
         config = self._config(layer)
-        if config is None or config.input_sites or config.scheme.input is None or not has_data(config.in_act_quantizer):
+        if config is None or config.input_sites or config.scheme.calibrated_input is None or not has_data(config.in_act_quantizer):
             return None
         return int(config.in_act_quantizer.quant_bits)
 

@@ -64,6 +64,9 @@ class Judge:
             return "its state from step to step is float; its weights are integers"
         if self.facts.is_weight_only(name):
             return ""
+        reason = self.facts.why_float_input(name)
+        if reason:
+            return reason
         own = self.facts.own_grid(name, work.name)
         return self._too_wide(own) if own is not None else self._why_off_grid(work.call.inputs[:1])
 

@@ -66,9 +66,9 @@ def range_outliers() -> ptq.Report:
 
 
 def channels_uneven() -> ptq.Report:
-    net = nn.Sequential(nn.Conv2D(3, 8, 1), nn.ReLU(), nn.Conv2D(8, 8, 1))
-    set_weight(net[0], lambda w: w * np.array([200, 1, 1, 1, 1, 1, 1, 1]).reshape(8, 1, 1, 1))
-    set_weight(net[2], lambda w: w * np.array([0.001, 1, 1, 1, 1, 1, 1, 1]).reshape(1, 8, 1, 1))
+    net = nn.Sequential(nn.Conv2D(3, 8, 1), nn.ReLU(), nn.Conv2D(8, 8, 1), nn.ReLU(), nn.Conv2D(8, 8, 1), nn.ReLU(), nn.Conv2D(8, 8, 1))
+    set_weight(net[2], lambda w: w * np.array([200, 1, 1, 1, 1, 1, 1, 1]).reshape(8, 1, 1, 1))
+    set_weight(net[4], lambda w: w * np.array([0.001, 1, 1, 1, 1, 1, 1, 1]).reshape(1, 8, 1, 1))
     return report_of(net, PTQConfig(AbsmaxQuantizer(5), PerChannelAbsmaxQuantizer()), calibration=batches(8, 32))
 
 
@@ -112,7 +112,7 @@ NETS: dict[str, tuple[Callable[[], ptq.Report], str]] = {
     "weight-channels": (weight_channels, "block.2"),
     "weight-outliers": (weight_outliers, "2"),
     "range-outliers": (range_outliers, "0"),
-    "channels-uneven": (channels_uneven, "2"),
+    "channels-uneven": (channels_uneven, "4"),
     "clipped-by-rule": (clipped_by_rule, "stem"),
     "calibration-narrow": (calibration_narrow, "stem"),
     "unused-negatives": (unused_negatives, "2"),
