@@ -13,15 +13,16 @@ from quantizers.errors import ConfigError
 
 from ..calibration.seen import Sample
 from ..util.modes import eval_mode
-from .samples import arrays_of
+from .samples import arrays_of, size_of
 
-__all__ = ["Judge", "Metric", "mean_sqnr"]
+__all__ = ["Answers", "Judge", "Metric", "mean_sqnr"]
 
 Answers = Sequence[Sequence[np.ndarray[Any, Any]]]
 Metric = Callable[[Answers, Answers], float]
 """Of the float model's and the quantized model's answers, for each call a list of its floating-point outputs: larger is better."""
 
 CAP = 200.0  # dB; so that equal answers have a finite figure
+PARTS = 32  # of the samples, for the uncertainty of a gain
 
 
 def mean_sqnr(expected: Answers, answers: Answers) -> float:
@@ -75,8 +76,45 @@ class Judge:
         return found
 
     def __call__(self, model: nn.Layer) -> float:
-        """The metric; raises ``ConfigError`` where a user's own gives no number."""
-        value = self.metric(self.expected, self.answers(model))
+        """The metric of a model."""
+        return self.figure(self.answers(model))
+
+    def figure(self, answers: Answers) -> float:
+        """The metric of answers; raises ``ConfigError`` where a user's own gives no number."""
+        return self._figure(self.expected, answers)
+
+    def uncertainty(self, before: Answers, after: Answers) -> float:
+        """Standard error of the gain from one set of answers to another: what other samples of the same kind would make of it.
+
+        By the jackknife (Quenouille 1956, Tukey 1958): the gain is computed again without each of the samples, or of `PARTS` parts of them
+        where there are more.  Both sets answer the same samples, so what is hard about a sample counts for nothing.  0 where there is but
+        one sample, or where a gain is not finite.
+        """
+        rows = [self._single(answers) for answers in (self.expected, before, after)]
+        total = len(rows[0])
+        parts = min(PARTS, total)
+        if parts < 2:
+            return 0.0
+        gains = []
+        for part in range(parts):
+            expected, first, second = ([row[number] for number in range(total) if number % parts != part] for row in rows)
+            gains.append(self._figure(expected, second) - self._figure(expected, first))
+        spread = float(np.square(np.subtract(gains, np.mean(gains))).sum()) if np.isfinite(gains).all() else 0.0
+        return float(np.sqrt((parts - 1) / parts * spread))
+
+    def _figure(self, expected: Answers, answers: Answers) -> float:
+        value = self.metric(expected, answers)
         if not isinstance(value, (int, float, np.floating)) or np.isnan(value):
             raise ConfigError(f"metric must return a number, larger for better answers; got {value!r}")
         return float(value)
+
+    def _single(self, answers: Answers) -> list[Sequence[np.ndarray[Any, Any]]]:
+        """Answers to one sample each, where the first dimension of all outputs counts samples."""
+        found: list[Sequence[np.ndarray[Any, Any]]] = []
+        for sample, outputs in zip(self.samples, answers, strict=True):
+            size = size_of(sample)
+            if all(output.ndim and output.shape[0] == size for output in outputs):
+                found.extend([output[number : number + 1] for output in outputs] for number in range(size))
+            else:
+                found.append(outputs)
+        return found

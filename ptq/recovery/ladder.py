@@ -1,4 +1,7 @@
-"""A recipe's steps one after the other: each is judged by held-back samples, and undone where it does not help."""
+"""A recipe's steps one after the other: each is judged by held-back samples, and undone where it does not surely help.
+
+A step is kept where it gains more than the standard error of that gain: on a few samples, a smaller one may be chance.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .judge import Answers
 from .progress_line import ProgressLine
 from .recipes import STEPS, Recipe, Step
 from .resume import Resume
@@ -79,11 +83,13 @@ def climb(
     start = time.monotonic()
     line = ProgressLine(progress)
     bench.report = _reporter(line, None if time_budget is None else start + time_budget)
-    first = score = bench.score()
+    answers = bench.answers()
+    first = bench.judge.figure(answers)
     record = Resume(bench, recipe, resume)
     rungs: list[Rung] = list(record.rungs)
     if rungs:
-        score = bench.score()
+        answers = bench.answers()
+    score = bench.judge.figure(answers)
     reason = ""
     for step in recipe.steps[len(rungs) :]:
         if recipe.stop_at is not None and score >= recipe.stop_at:
@@ -92,11 +98,11 @@ def climb(
         if time_budget is not None and time.monotonic() - start >= time_budget:
             reason = f"the time budget of {time_budget:g} s ended before all steps were tried"
             break
-        rung = _try(bench, step, score)
+        rung, answers = _try(bench, step, answers)
         line.clear()
         say(str(rung))
         rungs.append(rung)
-        score = max(score, rung.after) if rung.kept else score
+        score = rung.after if rung.kept else score
         record.write(rungs)
     bench.report = ProgressLine(False)
     if bench.left_out:
@@ -104,17 +110,20 @@ def climb(
     return LadderReport(recipe.name, bench.count(bench.fit), bench.count(bench.held), first, score, tuple(rungs), reason)
 
 
-def _try(bench: Workbench, step: Step, before: float) -> Rung:
+def _try(bench: Workbench, step: Step, before: Answers) -> tuple[Rung, Answers]:
+    """What the step did, and the answers of the model as it is then."""
     start, cut = time.monotonic(), False
     state: Snapshot = bench.snapshot()
     try:
         STEPS[step.name].run(bench, step.settings)
     except _OutOfTimeError:
         cut = True
-    after = bench.score()
-    if not after > before:
+    after, judge = bench.answers(), bench.judge
+    first, second, error = judge.figure(before), judge.figure(after), judge.uncertainty(before, after)
+    helps = second > first and second - first > error
+    if not helps:
         bench.restore(state)
-    return Rung(str(step), before, after, after > before, time.monotonic() - start, cut)
+    return Rung(str(step), first, second, helps, time.monotonic() - start, cut, error), after if helps else before
 
 
 def _reporter(line: ProgressLine, deadline: float | None) -> Callable[[str, int, int], None]:

@@ -11,7 +11,7 @@ __all__ = ["Rung"]
 class Rung:
     """What one step did: the judge's figure before and after it, whether it was kept, and how long it took.
 
-    ``cut``: the time budget ended while it ran.
+    ``cut``: the time budget ended while it ran.  ``error``: the standard error of what it gained, see `Judge.uncertainty`.
     """
 
     step: str
@@ -20,7 +20,9 @@ class Rung:
     kept: bool
     seconds: float
     cut: bool = False
+    error: float = 0.0
 
     def __str__(self) -> str:
-        became = f"{self.before:.2f} -> {self.after:.2f}, {'kept' if self.kept else 'undone'}"
+        gained = f"{self.after - self.before:+.2f} ± {self.error:.2f}"
+        became = f"{self.before:.2f} -> {self.after:.2f} ({gained}), {'kept' if self.kept else 'undone'}"
         return f"{self.step}: {became} ({self.seconds:.1f} s{', cut by the time budget' if self.cut else ''})"

@@ -21,7 +21,7 @@ from ..convert.biases import round_biases
 from ..layers import GridInput, QuantizedLayer
 from ..layers.gridded import grids_of, is_gridded
 from ..util.modes import eval_mode
-from .judge import Judge, Metric, mean_sqnr
+from .judge import Answers, Judge, Metric, mean_sqnr
 from .progress_line import ProgressLine
 from .samples import divide, size_of
 from .units import Unit, units_of
@@ -143,10 +143,14 @@ class Workbench:
         if is_gridded(self.model):
             round_biases(self.twins, self.on_grids)
 
+    def answers(self) -> Answers:
+        """What the model as it is answers to the held-back samples."""
+        self.settle()
+        return self.judge.answers(self.model)
+
     def score(self) -> float:
         """What the judge says of the model as it is."""
-        self.settle()
-        return self.judge(self.model)
+        return self.judge.figure(self.answers())
 
     def snapshot(self) -> Snapshot:
         """The state of the twins; tensors are shared, for they are replaced and never written into."""

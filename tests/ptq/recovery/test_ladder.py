@@ -46,6 +46,21 @@ def test_what_helps_is_kept_and_what_harms_undone(spoil: Step) -> None:
     assert "recipe mine" in str(report)
 
 
+def test_a_gain_within_its_error_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = bench_of()
+    before = bench.score()
+    plain = climb(bench, Recipe("mine", (GPTQ,)), progress=False).rungs[0]
+    assert plain.kept
+    assert 0 < plain.error < plain.after - plain.before
+    for error, is_kept in ((plain.after - plain.before + 0.01, False), (plain.after - plain.before - 0.01, True)):
+        monkeypatch.setattr("ptq.recovery.judge.Judge.uncertainty", lambda *_, error=error: error)
+        bench = bench_of()
+        report = climb(bench, Recipe("mine", (GPTQ,)), progress=False)
+        assert report.rungs[0].kept is is_kept
+        assert (bench.score() > before) is is_kept
+        assert f"± {error:.2f}" in str(report)
+
+
 def test_a_killed_run_goes_on_after_the_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, path = Recipe("mine", (BIAS, GPTQ)), tmp_path / "state.npz"
     expected = climb(bench_of(), recipe, progress=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import paddle
 import pytest
@@ -81,3 +83,31 @@ def test_a_metric_of_the_users_own() -> None:
     assert judge(model) == 2.0
     with pytest.raises(ConfigError, match="metric must return a number"):
         Judge(model, judge.samples, lambda _expected, _answers: "good")(model)  # type: ignore[arg-type,return-value]
+
+
+def test_the_error_of_a_gain_is_that_of_a_mean_where_the_metric_is_one() -> None:
+    """Closed form: the standard deviation of the paired differences over the root of their number, however they lie in calls."""
+    random = np.random.default_rng(1)
+    expected, before, after = random.standard_normal((3, 12)).astype(np.float32)
+
+    def calls_of(values: np.ndarray) -> list[list[np.ndarray]]:
+        return [[values[:5, None]], [values[5:6, None]], [values[6:, None]]]
+
+    def metric(wanted: Any, found: Any) -> float:
+        return -float(np.concatenate([(b - a) ** 2 for (a,), (b,) in zip(wanted, found, strict=True)]).mean())
+
+    judge = Judge(nn.Linear(1, 1), calls(5, 1, 6), metric)
+    judge._expected = calls_of(expected)
+    gains = (before - expected) ** 2 - (after - expected) ** 2
+    error = judge.uncertainty(calls_of(before), calls_of(after))
+    assert error == pytest.approx(gains.std(ddof=1) / np.sqrt(12), rel=1e-5)
+    assert judge.uncertainty(calls_of(after), calls_of(after)) == 0.0
+
+
+def test_without_several_samples_or_finite_figures_nothing_is_said_of_the_error() -> None:
+    judge = Judge(nn.Linear(1, 1), calls(1))
+    judge._expected = [[np.ones((1, 2), dtype=np.float32)]]
+    assert judge.uncertainty([[np.zeros((1, 2))]], [[np.ones((1, 2))]]) == 0.0
+    judge = Judge(nn.Linear(1, 1), calls(4))
+    judge._expected = [[np.ones((4, 2), dtype=np.float32)]]
+    assert judge.uncertainty([[np.full((4, 2), np.nan)]], [[np.ones((4, 2))]]) == 0.0
