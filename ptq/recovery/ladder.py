@@ -1,6 +1,6 @@
 """A recipe's steps one after the other: each is judged by held-back samples, and undone where it does not surely help.
 
-A step is kept where it gains more than the standard error of that gain: on a few samples, a smaller one may be chance.
+A step is kept where it gains more than twice the standard error of that gain: on a few samples, a smaller one may be chance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from .rung import Rung
 from .workbench import Snapshot, Workbench
 
 __all__ = ["LadderReport", "climb"]
+
+SURE = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _try(bench: Workbench, step: Step, before: Answers) -> tuple[Rung, Answers]:
         cut = True
     after, judge = bench.answers(), bench.judge
     first, second, error = judge.figure(before), judge.figure(after), judge.uncertainty(before, after)
-    helps = second > first and second - first > error
+    helps = second > first and second - first > SURE * error
     if not helps:
         bench.restore(state)
     return Rung(str(step), first, second, helps, time.monotonic() - start, cut, error), after if helps else before

@@ -51,8 +51,9 @@ def test_a_gain_within_its_error_is_undone(monkeypatch: pytest.MonkeyPatch) -> N
     before = bench.score()
     plain = climb(bench, Recipe("mine", (GPTQ,)), progress=False).rungs[0]
     assert plain.kept
-    assert 0 < plain.error < plain.after - plain.before
-    for error, is_kept in ((plain.after - plain.before + 0.01, False), (plain.after - plain.before - 0.01, True)):
+    gain = plain.after - plain.before
+    assert 0 < 2 * plain.error < gain
+    for error, is_kept in ((gain / 2 + 0.01, False), (gain / 2 - 0.01, True)):
         monkeypatch.setattr("ptq.recovery.judge.Judge.uncertainty", lambda *_, error=error: error)
         bench = bench_of()
         report = climb(bench, Recipe("mine", (GPTQ,)), progress=False)
