@@ -61,6 +61,7 @@ def test_all_are_run_and_the_worst_is_told(statuses: list[int], expected: int, c
 def test_every_benchmark_is_run() -> None:
     assert run_all.names() == sorted(f"benchmarks.{path.stem}" for path in Path(run_all.__file__).parent.glob("bench_*.py"))
     assert len(run_all.names()) >= 8
+    assert set(run_all.SHORT) <= set(run_all.names())
 
 
 @pytest.mark.parametrize("name", run_all.names())

@@ -59,8 +59,8 @@ def quantize_model(
             dropped) or dicts by argument; for a saved program dicts by the names of its inputs, of which it takes those that it needs.
         config: quantizers and settings; ``PTQConfig()`` when ``None``.
         recipe: what wins accuracy back: ``"fast"``, ``"balanced"``, ``"best"``, a recipe of one's own or the path of its JSON file;
-            ``None`` for nothing.  A recipe fits on a part of the samples and keeps what the others, at least 16, confirm; with fewer than
-            32 samples none is run, and the report says so.
+            ``None`` for nothing.  A recipe fits on a part of the samples and keeps a step where the others, at least 16, show that it
+            gains more than twice its standard error; with fewer than 32 samples none is run, and the report says so.
         weight_bits: 2..8, as the config says when ``None``.
         activation_bits: 4..16, as the config says when ``None``.  Below 8 bits the layers at the model's ends keep 8, unless an override
             of the config says otherwise.
