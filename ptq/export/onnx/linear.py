@@ -13,34 +13,24 @@ __all__ = ["bias_after", "fuse_linear"]
 
 
 def fuse_linear(graph: EditableGraph) -> None:
-    """Writes products with a stored weight as Gemm, flattening inputs of more than two dimensions around it.
+    """Writes products of matrices with a stored weight as Gemm.
 
-    Both ONNX Runtime and OpenVINO run a Gemm between two reshapes of integers faster than a product of more dimensions.  Where more
-    than one of the leading dimensions is free, restoring them would cost more than it gains, and the product stays.
+    Products of more dimensions stay: flattened around a Gemm, OpenVINO (2026.4) takes the scales of the outputs for those of the second
+    dimension when it moves them behind the reshape, which fails, or where both are of one size gives wrong answers.
     """
     for node in graph.of("MatMul"):
         weight, shape = weight_of(graph, node.input[1]), graph.shape(node.input[0])
-        if weight is not None and weight.integers.ndim == 2 and shape is not None and len(shape) >= 2:
-            leading = [-1 if size is None else size for size in shape[:-1]]
-            if len(leading) == 1 or leading.count(-1) <= 1:
-                _write_gemm(graph, node, leading, *weight.integers.shape)
+        if weight is not None and weight.integers.ndim == 2 and shape is not None and len(shape) == 2:
+            _write_gemm(graph, node, int(weight.integers.shape[1]))
 
 
-def _write_gemm(graph: EditableGraph, node: Any, leading: list[int], rows: int, columns: int) -> None:
-    value, weight = node.input
+def _write_gemm(graph: EditableGraph, node: Any, columns: int) -> None:
     bias, add = bias_after(graph, node, columns)
     output = node.output[0] if add is None else add.output[0]
     graph.remove(node)
     if add is not None:
         graph.remove(add)
-    operands = [weight] if bias is None else [weight, bias]
-    if len(leading) == 1:
-        graph.add("Gemm", [value, *operands], output, node.name)
-        return
-    flat, restored = ([-1, rows], [*leading, columns])
-    matrix = graph.add("Reshape", [value, graph.constant(np.array(flat, np.int64), f"{node.name}:flat")])
-    product = graph.add("Gemm", [matrix, *operands], "", node.name)
-    graph.add("Reshape", [product, graph.constant(np.array(restored, np.int64), f"{node.name}:restored")], output)
+    graph.add("Gemm", [*node.input, *([] if bias is None else [bias])], output, node.name)
 
 
 def bias_after(graph: EditableGraph, node: Any, columns: int) -> tuple[str | None, Any | None]:

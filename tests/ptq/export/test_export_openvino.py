@@ -12,11 +12,11 @@ import onnx
 import paddle
 import pytest
 from fresh import run_python
-from models import data
+from models import calibrated, data
 from paddle import nn
 from target_cases import SHAPE, calibrated_net, converted_for
 
-from ptq import ImperativePTQ
+from ptq import ImperativePTQ, PTQConfig
 from ptq.bench.runtimes import RUNTIMES
 from ptq.export import formats
 from ptq.export.call import call_of
@@ -207,3 +207,16 @@ def test_a_second_convolution_of_a_sum_has_one_grid(tmp_path: Path) -> None:
     text = Path(f"{prefix}.openvino.xml").read_text(encoding="utf-8")
     assert (sum(name.endswith(":quantize:again") for name in nodes), text.count(":quantize:again")) == (1, 0)
     assert text.count(f'levels="{LEVELS}"') == 1
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 8), (6, 5)])
+def test_scales_of_outputs_are_not_taken_for_those_of_rows(rows: int, columns: int, tmp_path: Path) -> None:
+    """Of a Linear that reads matrices in a batch: as many rows as outputs, or not."""
+    paddle.seed(0)
+    net = nn.Sequential(nn.Linear(4, columns), nn.ReLU(), nn.Linear(columns, columns))
+    net.eval()
+    model = calibrated(net, data(4, rows, 4), config=PTQConfig(placement="full", target="openvino"))
+    report = save_artifact(ImperativePTQ().convert(model), str(tmp_path / "m"), None, ("onnx", "openvino"))
+    found = [runtime for runtime in report.runtimes if "OpenVINO" in runtime.runtime]
+    assert len(found) == 2
+    assert all(runtime.sqnr_db > 35 and all(kernel.is_int8 for kernel in runtime.kernels) for runtime in found)
