@@ -27,7 +27,7 @@ import ptq
 from benchmarks.metrics import agreement, bits_per_byte, map_f1, softmax, sqnr, top1
 from benchmarks.programs import ocr_folder
 from benchmarks.real_nets import MEAN, NETS, STD, RealNet, data_folder, outputs, shared_module, why_absent
-from benchmarks.report import RESULTS, print_table, write_json
+from benchmarks.report import RESULTS, environment, print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from ptq.recovery.recipes import RECIPES
 
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str]) -> int:
         state = RESULTS / "states" / f"{name.replace('/', '-')}.npz"
         print(name, flush=True)
         try:
-            found = measure(ROWS[name], state)
+            found = {**measure(ROWS[name], state), "cpu": environment()["machine"]["cpu"]}  # rows are measured on several machines
         except FileNotFoundError as error:
             print(f"  left out: {error}", file=sys.stderr)
             continue
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str]) -> int:
             "accuracy", [rows_now[key] for key in ROWS if key in rows_now], recipes={key: value.to_dict() for key, value in RECIPES.items()}
         )
         state.unlink(missing_ok=True)
-    table = [{key: value for key, value in row.items() if key != "steps"} for key, row in known().items() if key in names]
+    table = [{key: value for key, value in row.items() if key not in ("steps", "cpu")} for key, row in known().items() if key in names]
     print_table(table, FORMATS)
     return 0
 

@@ -19,7 +19,10 @@ __all__ = ["Answers", "Judge", "Metric", "mean_sqnr"]
 
 Answers = Sequence[Sequence[np.ndarray[Any, Any]]]
 Metric = Callable[[Answers, Answers], float]
-"""Of the float model's and the quantized model's answers, for each call a list of its floating-point outputs: larger is better."""
+"""Of the float model's and the quantized model's answers, for each call a list of its floating-point outputs: larger is better.
+
+For the uncertainty of a gain it is asked of parts of the samples too, one sample to a call where the outputs allow it.
+"""
 
 CAP = 200.0  # dB; so that equal answers have a finite figure
 PARTS = 32  # of the samples, for the uncertainty of a gain
