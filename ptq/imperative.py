@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -80,7 +80,10 @@ class ImperativePTQ:
             UnsupportedDtypeError: such a weight is complex.
             FuseError: a name in ``fuse_list`` does not exist or cannot be fused.
             TraceError: automatic fusing of a model that cannot be traced (raised by the first batch without ``input_spec``).
+            ConfigError: the config's placement is ``fastest``, or its overrides match nothing.
         """
+        if self._quant_config.placement == "fastest":
+            raise ConfigError("placement 'fastest' is found by measuring, with ptq.quantize_model; here pass 'full' or 'compute'")
         refuse_or_warn(model, will_be_in_eval_mode=fuse)
         ModelKeys(model, self._quant_config.overrides).check_layers(self._quant_config.placement)
         if fuse_list is not None and not fuse:
@@ -115,6 +118,7 @@ class ImperativePTQ:
         keep_float: bool = True,
         rounding: Rounding = round_to_nearest,
         target: str | None = None,
+        leave_float: Collection[str] = (),
     ) -> nn.Layer:
         """Removes the calibration hooks, computes thresholds and swaps compute layers for their quantized twins.
 
@@ -129,6 +133,8 @@ class ImperativePTQ:
             rounding: makes integers of a float weight, see `ptq.convert.weights`; the nearest ones by default.
             target: the runtime that the grids of placement ``full`` are for; that of the config when ``None``.  With ``inplace=False``
                 one calibrated model is converted for several.
+            leave_float: with placement ``full``, names of layers that stay float although they were calibrated, with the operations that
+                follow them; what `quantize_model` finds for placement ``fastest``.
 
         Returns:
             The converted model.  Layers that no data reached stay float, with a warning that lists them.
@@ -137,14 +143,15 @@ class ImperativePTQ:
             ModelError: the model was not prepared with `quantize`, or was converted already.
             NoCalibrationDataError: no data reached any layer.
             NonFiniteError: a tensor held NaN or Inf, or a weight does.
-            ConfigError: ``target`` is unknown, or the placement sets no grids for it.
+            ConfigError: ``target`` is unknown, or the placement sets no grids for it, or ``leave_float`` names what is no such layer.
         """
         require_dynamic_mode()
         if not isinstance(model, nn.Layer) or not is_calibrating(model):
             raise ModelError("convert needs a model prepared with ImperativePTQ.quantize that is not converted yet")
         if not inplace:
             model = _copied(model)
-        return convert_model(model, activation_quantizer, weight_quantizer, keep_float=keep_float, rounding=rounding, target=target)
+        rules = activation_quantizer, weight_quantizer
+        return convert_model(model, *rules, keep_float=keep_float, rounding=rounding, target=target, leave_float=leave_float)
 
     _convert = convert
 
@@ -196,7 +203,7 @@ class ImperativePTQ:
         formats_named(formats)
         if is_calibrating(model):
             model = self.convert(model)
-        elif not any(PTQRegistry.is_quantized_layer(layer) for layer in model.sublayers(include_self=True)):
+        elif not _has_left_float(model) and not any(map(PTQRegistry.is_quantized_layer, model.sublayers(include_self=True))):
             raise ModelError("the model has no quantized layer: prepare it with quantize and run calibration data first")
         specs = None if input_spec is None else _as_specs(input_spec, keep_tensors=True)
         with contextlib.ExitStack() as stack:
@@ -222,6 +229,12 @@ def _has_seen(model: nn.Layer) -> bool:
     """Whether calibration told what the model takes."""
     state = state_of(model)
     return state is not None and bool(state.seen.first_spec or state.seen.input_spec)
+
+
+def _has_left_float(model: nn.Layer) -> bool:
+    """Whether conversion was told to leave layers float, which may have been all."""
+    state = state_of(model)
+    return state is not None and bool(state.left_float)
 
 
 def _copied(model: nn.Layer) -> nn.Layer:

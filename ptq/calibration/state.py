@@ -132,10 +132,12 @@ class State:
         layers: the state of each configured layer and activation grid, by its name in the model.
         seen, traced, converted: what calibration saw, what the trace told, and what conversion did (``None`` before it).
         target: the runtime that the grids are for: that of the config, until `convert` is told of another.
+        left_float: calibrated layers that `convert` was told to leave float.
         cache: summaries of the current batch's tensors.
     """
 
     target = "any"  # of a state from before there were others
+    left_float: frozenset[str] = frozenset()
 
     def __init__(self, config: PTQConfig) -> None:
         self.config = config
@@ -160,7 +162,7 @@ class State:
         copied = State.__new__(State)
         memo[id(self)] = copied
         vars(copied).update(
-            config=self.config, target=self.target, traced=replace(self.traced), cache=SummaryCache()
+            config=self.config, target=self.target, left_float=self.left_float, traced=replace(self.traced), cache=SummaryCache()
         )  # nobody changes a config or a graph
         for name in ("layers", "seen", "converted"):
             setattr(copied, name, copy.deepcopy(getattr(self, name), memo))

@@ -32,6 +32,8 @@ def apply(
         if name in plan.left_out.grids:
             drop_grid(model, layer)
             del state.layers[name]
+        elif name in plan.left_out.layers:
+            del state.layers[name], layer._quant_config
         elif name in plan.states:
             state.layers[name] = layer._quant_config = plan.states[name]
             plan.states[name].release()
@@ -39,7 +41,7 @@ def apply(
     compute_on_integers(converted, on_integers)
     drop_float_uses(converted, {layer: twins[name] for name, layer in plan.layers.items()})
     state.converted = Converted({layer: twins[name] for name, layer in plan.layers.items()})
-    state.target = plan.target
+    state.target, state.left_float = plan.target, plan.left_out.layers
     state.attach(converted)
     if not keep_float:
         state.release()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from paddle import nn
 
 from quantizers import BaseQuantizer
@@ -33,6 +35,7 @@ def convert_model(
     keep_float: bool = True,
     rounding: Rounding = round_to_nearest,
     target: str | None = None,
+    leave_float: Collection[str] = (),
 ) -> nn.Layer:
     """Converts a calibrated model in place and returns it, or its twin when the model itself is a quantized layer.
 
@@ -42,7 +45,7 @@ def convert_model(
     state = state_of(model)
     if state is None:
         raise ModelError("convert needs the model that ImperativePTQ.quantize returned, not a part of it")
-    plan = make_plan(model, state, activation_quantizer, weight_quantizer, target)
+    plan = make_plan(model, state, activation_quantizer, weight_quantizer, target, leave_float)
     twins = make_twins(plan, rounding)
     replaced = {layer: twins[name] for name, layer in plan.layers.items()}
     names = {layer: name for name, layer in plan.layers.items()}

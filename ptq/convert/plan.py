@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from paddle import nn
@@ -56,7 +56,12 @@ class Plan:
 
 
 def make_plan(
-    model: nn.Layer, state: State, activation: BaseQuantizer | None, weight: BaseQuantizer | None, target: str | None = None
+    model: nn.Layer,
+    state: State,
+    activation: BaseQuantizer | None,
+    weight: BaseQuantizer | None,
+    target: str | None = None,
+    leave_float: Collection[str] = (),
 ) -> Plan:
     """Plans the conversion of a calibrated model, which is left as it is.
 
@@ -65,6 +70,7 @@ def make_plan(
         state: its state.
         activation, weight: rules to use on what was collected, instead of the configured ones.
         target: the runtime that the grids are for; that of the config when ``None``.
+        leave_float: layers that stay float, with the operations that follow them.
 
     Raises:
         ModelError: nothing in the model can be quantized.
@@ -76,10 +82,11 @@ def make_plan(
         if quantizer is not None:
             check_quantizer(role, quantizer)
     target = state.config.target if target is None else target
-    left_out = left_out_for(model, state, target)
+    left_out = left_out_for(model, state, target, leave_float)
     wanted = state.layers.keys() - left_out.grids
     layers = {name: layer for name, layer in model.named_sublayers(include_self=True) if name in wanted}
     _check_data(model, state, layers)
+    layers = {name: layer for name, layer in layers.items() if name not in left_out.layers}
     _check_prepared(model)
     states = {name: _with_rules(state.layers[name], activation, weight) for name in layers}
     reached = {name: layers[name] for name, own in states.items() if own.is_reached}

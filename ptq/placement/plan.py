@@ -38,29 +38,34 @@ class Placement:
     unseen: list[str] = field(default_factory=list)
 
 
-def place_full(graph: Graph, compute: Mapping[str, nn.Layer], target: Target = ANY) -> Placement:
+def place_full(graph: Graph, compute: Mapping[str, nn.Layer], target: Target = ANY, floats: Collection[int] = ()) -> Placement:
     """Plans the grids of one model.
 
     Args:
         graph: its dataflow, batch norms folded.
         compute: the layers that will be quantized, by name.
         target: the runtime that the grids are for.
+        floats: values that are computed in float, by whatever computes them.
     """
     plan = Plan(graph, compute, target)
     convolutions = {name for name, layer in compute.items() if isinstance(layer, target.convolutions)}
     needed: set[int] = set()
     for site in graph.sites:
+        if floats and not set(site.results).isdisjoint(floats):
+            continue
         if site.layer in compute and not isinstance(compute[site.layer], target.floats):
             needed.update(plan.origins(site.inputs[:1]))
         if site.layer in convolutions or (site.layer in compute and plan.is_merged(site.results)):
             needed.update(plan.settled(site.results))
     for op in graph.ops:
+        if floats and not set(op.outputs).isdisjoint(floats):
+            continue
         operands = plan.operands(op)
         needed.update(plan.origins(plan.unfused(operands, op)))
         if operands and op.plain_name in target.results:
             needed.update(plan.settled(op.outputs))
     if target.returns:
-        needed.update(plan.origins(value for value in graph.outputs if value in graph.floating))
+        needed.update(plan.origins(value for value in graph.outputs if value in graph.floating and value not in floats))
     sites = {site: value for value, site in plan.site_of.items() if value in needed}
     inputs = {layer: plan.grids_of(graph.sites_of(layer), sites) for layer in compute}
     return Placement(sites, plan.useful_ranges(sites), {layer: grids for layer, grids in inputs.items() if grids}, plan.unseen(needed))

@@ -41,6 +41,7 @@ class Facts:
         self.folded = frozenset(() if state is None else state.traced.folded)
         self.placement = "" if state is None else state.config.placement
         self.target = "any" if state is None else state.target
+        self.left_float: frozenset[str] = frozenset() if state is None else state.left_float
 
     def weight_bits(self, name: str) -> int | None:
         """Width of the layer's integer weight; of the planned one while it is calibrated; ``None`` where it is float or not told."""
@@ -92,6 +93,8 @@ class Facts:
         skipped = next((path for path in _ancestors(name) if getattr(self.layers.get(path), "skip_quant", False) is True), None)
         if skipped is not None:
             return f"skip_quant is set on {skipped or 'the model'}"
+        if name in self.left_float:
+            return "int8 would make it no faster (placement 'fastest', or leave_float of convert)"
         if not self.is_prepared:
             return "the model was not prepared by quantize"
         if self._config(layer) is not None:
