@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom to the top: a module imports from its own room and from those before it in this list.
 ROOMS = (
     *("util", "registry", "sites", "config", "graph", "programs", "placement", "layers", "passes", "calibration", "convert", "runtimes"),
-    *("reports.coverage", "reports.check", "export", "data", "reports.compare", "distributed", "imperative", "recovery", "quantize_model"),
-    *("weights", "training", "qat"),
+    *("reports.coverage", "reports.check", "export", "data", "reports.compare", "distributed", "imperative", "recovery", "tuning"),
+    *("quantize_model", "weights", "training", "qat"),
     *("reports.accuracy", "reports.advice", "reports.page", "reports.report", "reports.drift", "slim"),
     *("__init__", "trainer", "bench", "ocr", "commands", "cli", "__main__"),
 )

@@ -18,7 +18,9 @@ from .scheme import LayerScheme, TensorScheme
 
 __all__ = ["PLACEMENTS", "TARGET_NAMES", "PTQConfig", "check_quantizer", "check_target", "default_ptq_config"]
 
-PLACEMENTS = ("compute", "full")
+PLACEMENTS = ("compute", "full", "fastest")
+# Those that set grids for a target.
+TARGETED = ("full", "fastest")
 # What each of them needs says `ptq.placement.targets`.
 TARGET_NAMES = ("any", "onnxruntime", "openvino", "paddle_inference")
 FORMAT = "paddle-ptq config"
@@ -34,7 +36,8 @@ class PTQConfig:
         weight_quantizer: any `BaseQuantizer` instance; ``PerChannelAbsmaxQuantizer()`` when ``None``.
         placement: which tensors get a grid.  ``"compute"``: weights and inputs of compute layers (convolutions, Linear);
             additions, pools and the model's output stay float.  ``"full"``: all that an int8 runtime needs to stay in int8 between
-            them, functional operations, inputs and outputs included; less accurate, and what makes an export fast.
+            them, functional operations, inputs and outputs included; less accurate, and what makes an export fast.  ``"fastest"``, in
+            `quantize_model` only: ``"full"`` without what is measured to be slower on integers than in float in the target's runtime.
         target: the runtime that the grids of placement ``"full"`` are for.  ``"any"``: one file that all of them run on integers;
             ``"onnxruntime"``, ``"openvino"``, ``"paddle_inference"``: only the grids that this one needs, which is more accurate and,
             there, faster.  Calibration is the same for all: `ImperativePTQ.convert` takes another ``target``.
@@ -166,7 +169,7 @@ def check_target(target: object, placement: str) -> None:
     """Raises `ConfigError` unless there is such a target and the placement sets grids for it."""
     if not isinstance(target, str) or target not in TARGET_NAMES:
         raise ConfigError(f"target must be one of {', '.join(TARGET_NAMES)}, got {target!r}")
-    if placement != "full" and target != "any":
+    if placement not in TARGETED and target != "any":
         raise ConfigError(f"target={target!r} says which grids placement 'full' sets, but placement is {placement!r}: pass 'full'")
 
 

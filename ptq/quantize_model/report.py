@@ -9,6 +9,7 @@ from typing import Any
 from ..recovery.ladder import LadderReport
 from ..reports.check import CheckReport
 from ..reports.coverage import Ledger
+from ..tuning import TuningReport
 from ..util.json_file import write_json
 
 __all__ = ["QuantizeReport"]
@@ -27,8 +28,10 @@ class QuantizeReport:
         samples: how many samples were calibrated with: first dimensions of the first input, added up; a scalar input counts as one.
         batches: how many calls of the model that were.
         coverage: what became of every operation.
-        seconds: how long each step took: ``load``, ``check``, ``quantize``, ``calibrate``, ``convert``, ``float layers``, ``recover``.
+        seconds: how long each step took: ``load``, ``check``, ``quantize``, ``calibrate``, ``convert``, ``float layers``, ``fastest``,
+            ``recover``.
         recovery: what the recipe did; ``None`` where none was run.
+        tuning: what was measured for placement ``fastest``; ``None`` with another.
         notes: why something that was asked for was not done, and which layers were left float.
     """
 
@@ -42,6 +45,7 @@ class QuantizeReport:
     target: str = "any"
     recovery: LadderReport | None = None
     notes: tuple[str, ...] = ()
+    tuning: TuningReport | None = None
 
     @property
     def bytes(self) -> int:
@@ -61,6 +65,7 @@ class QuantizeReport:
         return [
             f"{self.source}: placement {self.placement}{runtime}, {calibrated}",
             *(f"  {line}" if number else f"check of {line}" for number, line in enumerate(self.check.lines())),
+            *(() if self.tuning is None else self.tuning.lines()),
             *(() if self.recovery is None else self.recovery.lines()),
             *self.notes,
             *(self.coverage.lines() if coverage else ()),
@@ -84,6 +89,7 @@ class QuantizeReport:
             "check": self.check.to_dict(),
             "recovery": None if self.recovery is None else self.recovery.to_dict(),
             "notes": list(self.notes),
+            "tuning": None if self.tuning is None else self.tuning.to_dict(),
             "coverage": self.coverage.to_dict(),
         }
 

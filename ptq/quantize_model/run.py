@@ -15,16 +15,20 @@ from ..config.config import PTQConfig
 from ..imperative import ImperativePTQ
 from ..programs import load_program
 from ..recovery.judge import Metric
+from ..recovery.progress_line import ProgressLine
 from ..recovery.recipes import Recipe
 from ..recovery.workbench import MEMORY
+from ..registry import PTQRegistry
 from ..reports.check import check
 from ..reports.coverage import coverage
+from ..tuning.conditions import Conditions, runtime_for
+from ..tuning.fastest import find_fastest
 from .inputs import Inputs, Peeked
 from .recover import Plan
 from .report import QuantizeReport
 from .result import QuantizeResult
 from .steps import Steps
-from .widths import config_with, with_float_layers, with_wide_ends
+from .widths import config_with, with_float_layers, with_placement, with_wide_ends
 
 __all__ = ["quantize_model"]
 
@@ -50,6 +54,7 @@ def quantize_model(
     fuse: bool = True,
     memory: int = MEMORY,
     progress: bool = True,
+    tuning: Conditions | None = None,
 ) -> QuantizeResult:
     """Quantizes a model, or a saved program, in one call; the model itself is left as it was.
 
@@ -64,8 +69,10 @@ def quantize_model(
         weight_bits: 2..8, as the config says when ``None``.
         activation_bits: 4..16, as the config says when ``None``.  Below 8 bits the layers at the model's ends keep 8, unless an override
             of the config says otherwise.
-        placement: ``"compute"`` or ``"full"``; that of the config when ``None``.
-        target: the runtime that the grids of placement ``"full"`` are for; that of the config when ``None``.
+        placement: ``"compute"``, ``"full"`` or ``"fastest"``; that of the config when ``None``.  With ``"fastest"`` the model is made as
+            with ``"full"``, timed layer by layer in the target's runtime (ONNX Runtime for ``"any"``), and what int8 makes slower there is
+            left float; where nothing is faster, all of it, with a warning.
+        target: the runtime that the grids of these two are for; that of the config when ``None``.
         max_float_macs: the share of multiply-accumulates, 0 to 1, that may be left float, in the layers where rounding costs most.
         metric: of the float model's and the quantized model's answers to held-back samples, larger is better, see
             `ptq.recovery.judge.Metric`; by default the mean signal-to-noise ratio of the outputs in dB.
@@ -79,6 +86,8 @@ def quantize_model(
         fuse: fold batch norms into the layers before them.
         memory: bytes that a recipe may use for samples, sums and features.
         progress: show progress on stderr where that is a terminal.
+        tuning: batch sizes, threads and float precision that placement ``"fastest"`` measures with; batches 1 and 8, one thread and what
+            the runtime itself chooses when ``None``.
 
     Returns:
         The quantized model, a report, and `QuantizeResult.save`.
@@ -88,8 +97,15 @@ def quantize_model(
         ModelError: the model cannot be quantized as it is; see `ImperativePTQ.quantize`.
         CalibrationError: the data does not fit the model, or holds NaN; ``NoCalibrationDataError``: there is none.
         ConfigError: an argument is not usable.
+        MissingExtraError: the runtime to measure in is not installed.
     """
     chosen = config_with(config, placement, target, weight_bits, activation_bits)
+    placement, conditions = chosen.placement, Conditions() if tuning is None else tuning
+    if not isinstance(conditions, Conditions):
+        raise ConfigError(f"tuning must be ptq.tuning.Conditions or None, got {tuning!r}")
+    if placement == "fastest":
+        runtime_for(chosen.target, conditions)
+        chosen = with_placement(chosen, "full")
     plan = Plan.of(recipe, max_float_macs, metric, time_budget, seed, resume, memory, progress)
     steps = Steps(progress)
     source = type(model).__name__
@@ -107,7 +123,7 @@ def quantize_model(
     with steps("calibrate"):
         calibrate(prepared, batches, max_batches, inputs, progress)
     with steps("convert"):
-        converted = ImperativePTQ(chosen).convert(prepared)
+        converted = ImperativePTQ(chosen).convert(prepared, inplace=placement != "fastest")
     notes: list[str] = []
     if max_float_macs and plan.has_enough(inputs.kept, notes):
         with steps("float layers"):
@@ -117,15 +133,21 @@ def quantize_model(
                 chosen = with_float_layers(chosen, found.names)
                 prepared = ImperativePTQ(chosen).quantize(model, fuse=fuse, input_spec=input_spec)
                 calibrate(prepared, [sample.call() for sample in inputs.kept], input_fn=inputs.again, progress=progress)
-                converted = ImperativePTQ(chosen).convert(prepared)
-    ladder = None
-    if plan.recipe is not None and plan.has_enough(inputs.kept, notes):
+                converted = ImperativePTQ(chosen).convert(prepared, inplace=placement != "fastest")
+    spec, tuned, ladder = inputs.program_spec if input_spec is None else input_spec, None, None
+    if placement == "fastest":
+        with steps("fastest"):
+            line = ProgressLine(progress)
+            tuned = find_fastest(prepared, ImperativePTQ(chosen), conditions, spec, line)
+            line.clear()
+            converted = tuned.model
+    if plan.recipe is not None and _is_quantized(converted, notes) and plan.has_enough(inputs.kept, notes):
         with steps("recover"):
             ladder = plan.climb(converted, inputs.kept)
     ledger = coverage(converted)
     report = QuantizeReport(
         source,
-        chosen.placement,
+        placement,
         findings,
         inputs.samples,
         inputs.batches,
@@ -134,8 +156,17 @@ def quantize_model(
         chosen.target,
         ladder,
         tuple(dict.fromkeys(notes)),
+        None if tuned is None else tuned.report,
     )
-    return QuantizeResult(converted, report, inputs.program_spec if input_spec is None else input_spec)
+    return QuantizeResult(converted, report, spec)
+
+
+def _is_quantized(model: nn.Layer, notes: list[str]) -> bool:
+    """Whether there is anything to recover; if not, ``notes`` gets a line that says so."""
+    found = any(map(PTQRegistry.is_quantized_layer, model.sublayers(include_self=True)))
+    if not found:
+        notes.append("no recovery was tried: all layers are float")
+    return found
 
 
 def _path(model: Any) -> str:

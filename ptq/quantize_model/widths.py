@@ -20,7 +20,7 @@ from ..registry import PTQRegistry
 from ..util.messages import warn
 from ..util.nests import map_tensors
 
-__all__ = ["config_with", "with_float_layers", "with_wide_ends"]
+__all__ = ["config_with", "with_float_layers", "with_placement", "with_wide_ends"]
 
 FULL = 8
 
@@ -96,6 +96,13 @@ def _filled(override: QuantOverride, wide: QuantOverride) -> QuantOverride:
     weight_bits = wide.weight_bits if is_silent else override.weight_bits
     is_silent = override.activation_bits is None and override.activation_quantizer is None
     return replace(override, weight_bits=weight_bits, activation_bits=wide.activation_bits if is_silent else override.activation_bits)
+
+
+def with_placement(config: PTQConfig, placement: str) -> PTQConfig:
+    """The config with another placement."""
+    found = copy.deepcopy(config)
+    found.placement = placement
+    return found
 
 
 def with_float_layers(config: PTQConfig, names: tuple[str, ...]) -> PTQConfig:

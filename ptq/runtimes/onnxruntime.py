@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 from quantizers.errors import ArtifactError
 
 from ..util.extras import import_extra
-from .profile import COMPUTE, CONVERSION, INT8, OTHER, Executed, OpTime, Run, summed
+from .profile import COMPUTE, CONVERSION, INT8, OTHER, Executed, NodeTime, OpTime, Run, summed
 
 __all__ = ["EXACT", "ONNX_RUNTIME", "Event", "OnnxRuntime", "events_of", "load", "open_session", "profile", "read_events", "read_profile"]
 
@@ -97,6 +98,14 @@ def events_of(file: str, feeds: Sequence[np.ndarray], threads: int, inferences: 
     """Every execution of a node in so many inferences, in order."""
     found = _profiled(file, lambda session: _named(session, file, feeds), WARM_UP, inferences, threads=threads)
     return read_events(found, WARM_UP)
+
+
+def node_times(file: str, feeds: Sequence[np.ndarray], threads: int) -> list[NodeTime]:
+    """Every kernel of one inference, its time the median of several."""
+    found: dict[str, list[float]] = {}
+    for event in events_of(file, feeds, threads, INFERENCES):
+        found.setdefault(event.node.removeprefix("fused "), []).append(event.seconds)
+    return [NodeTime((name,), statistics.median(seconds)) for name, seconds in found.items()]
 
 
 def load(file: str, feeds: Sequence[np.ndarray], threads: int) -> Run:

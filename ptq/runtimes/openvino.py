@@ -11,9 +11,21 @@ import numpy as np
 from quantizers.errors import ArtifactError
 
 from ..util.extras import import_extra
-from .profile import COMPUTE, CONVERSION, INT8, OTHER, Executed, OpTime, Run, summed
+from .profile import COMPUTE, CONVERSION, INT8, OTHER, Executed, NodeTime, OpTime, Run, summed
 
-__all__ = ["FLOAT32", "OPENVINO", "OWN_FILE", "OpenVino", "compiled", "default_precision", "has_openvino", "load", "profile"]
+__all__ = [
+    "FLOAT32",
+    "OPENVINO",
+    "OWN_FILE",
+    "PRECISION",
+    "OpenVino",
+    "compiled",
+    "default_precision",
+    "has_openvino",
+    "load",
+    "node_times",
+    "profile",
+]
 
 OPENVINO = "OpenVINO"
 # The runtime on a model in its own format, for people.
@@ -86,6 +98,29 @@ def profile(file: str, feeds: Sequence[np.ndarray], threads: int, precision: Map
     return summed([(*kind(item.node_type, item.exec_type), time) for item, time in zip(ran, seconds, strict=True)], 1)
 
 
+def node_times(file: str, feeds: Sequence[np.ndarray], threads: int, precision: Mapping[str, str] | None = None) -> list[NodeTime]:
+    """Every kernel of one inference, its time a mean of several, with the names of the model's operations that it computes."""
+    network = _network(file, feeds, threads, {"PERF_COUNT": "YES", **(precision or {})})
+    request = network.create_infer_request()
+    for _ in range(WARM_UP):
+        request.infer(list(feeds))
+    first = {item.node_name: item.cpu_time.total_seconds() for item in request.profiling_info}
+    for _ in range(INFERENCES):
+        request.infer(list(feeds))
+    seconds = {
+        item.node_name: since(first.get(item.node_name, 0.0), item.cpu_time.total_seconds())
+        for item in request.profiling_info
+        if item.status == item.Status.EXECUTED
+    }
+    found = []
+    for op in network.get_runtime_model().get_ordered_ops():
+        origins = op.get_rt_info()["originalLayersNames"].astype(str) if "originalLayersNames" in op.get_rt_info() else ""
+        name = op.get_friendly_name()
+        if name in seconds:
+            found.append(NodeTime((*str(origins).split(","), name), seconds[name]))
+    return found
+
+
 def since(before: float, after: float) -> float:
     """Mean of the inferences that followed the warm-up: the counters are means over all inferences, the slow first one included."""
     return max(0.0, (after * (WARM_UP + INFERENCES) - before * WARM_UP) / INFERENCES)
@@ -99,8 +134,12 @@ def kind(op: str, implementation: str) -> tuple[str, str, str]:
 
 
 def _request(file: str, feeds: Sequence[np.ndarray], threads: int, more: Mapping[str, str]) -> Any:
+    return _network(file, feeds, threads, more).create_infer_request()
+
+
+def _network(file: str, feeds: Sequence[np.ndarray], threads: int, more: Mapping[str, str]) -> Any:
     options = {"INFERENCE_NUM_THREADS": str(threads), "NUM_STREAMS": "1", "PERFORMANCE_HINT": "LATENCY", **more}
-    return compiled(file, [array.shape for array in feeds], options).create_infer_request()
+    return compiled(file, [array.shape for array in feeds], options)
 
 
 class OpenVino:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["COMPUTE", "CONVERSION", "INT8", "OTHER", "Executed", "OpTime", "Run", "int8_for", "is_int8", "summed"]
+__all__ = ["COMPUTE", "CONVERSION", "INT8", "OTHER", "Executed", "NodeTime", "OpTime", "Run", "int8_for", "is_int8", "summed"]
 
 COMPUTE, CONVERSION, OTHER = "compute", "conversion", "other"
 INT8 = "int8"
@@ -23,6 +23,14 @@ class Executed:
     kernel: str
     is_int8: bool
     microseconds: float
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """A kernel of one inference, in order of execution: names of what it computes, as far as the runtime tells them, and seconds."""
+
+    names: tuple[str, ...]
+    seconds: float
 
 
 def int8_for(baseline: str) -> str:
