@@ -11,11 +11,11 @@ from typing import Any
 from quantizers.errors import QuantizationError, QuantizationWarning
 
 from . import __version__
-from .commands import bench, check, compare, coverage, demo, ocr, qat, quantize, quantize_weights, report, train
+from .commands import bench, check, compare, coverage, demo, ocr, qat, quantize, quantize_weights, report, train, tune
 
 __all__ = ["main"]
 
-COMMANDS = (quantize, quantize_weights, train, qat, check, coverage, compare, report, bench, demo, ocr)
+COMMANDS = (quantize, quantize_weights, tune, train, qat, check, coverage, compare, report, bench, demo, ocr)
 FAILED = 2
 
 

@@ -24,7 +24,7 @@ from .data_arguments import add_data_arguments, add_input_argument, data_options
 from .format_argument import ALL_FORMATS, formats
 from .recovery_arguments import add_recovery_arguments, recovery_options
 
-__all__ = ["add_command"]
+__all__ = ["add_command", "check_writable", "specs_of"]
 
 EPILOG = """examples:
   python -m ptq quantize inference/model --data pictures --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --out int8/model
@@ -55,12 +55,15 @@ def add_command(commands: Any) -> None:
         f"(default: {JIT})",
     )
     parser.add_argument(
-        "--placement", choices=PLACEMENTS, help="compute: weights and inputs of compute layers (default); full: all that makes int8 fast"
+        "--placement",
+        choices=PLACEMENTS,
+        help="compute: weights and inputs of compute layers (default); full: all that makes int8 fast; fastest: full without what int8 "
+        "makes slower, as measured in the runtime of --target",
     )
     parser.add_argument(
         "--target",
         choices=TARGET_NAMES,
-        help="with --placement full: grids for any runtime, in one file (default), or only those that this one needs",
+        help="with --placement full or fastest: grids for any runtime, in one file (default), or only those that this one needs",
     )
     add_recovery_arguments(parser)
     parser.add_argument("--config", metavar="FILE", help="settings as PTQConfig.to_json writes them")
@@ -83,7 +86,7 @@ def add_command(commands: Any) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     config = _config(options)
-    _check_writable(options.out, options.report)
+    check_writable(options.out, options.report)
     program = load_program(options.model)
     if not isinstance(program, Program):
         raise ConfigError(f"{options.model} was opened as a {type(program).__name__}, which tells no inputs")
@@ -102,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
         config,
         placement=options.placement,
         target=options.target,
-        input_spec=_specs(takes) if options.input else None,
+        input_spec=specs_of(takes) if options.input else None,
         **recovery_options(options),
     )
     report = replace(result.report, source=options.model)
@@ -123,12 +126,13 @@ def _config(options: argparse.Namespace) -> PTQConfig | None:
     return found
 
 
-def _specs(takes: Sequence[Takes]) -> list[InputSpec]:
+def specs_of(takes: Sequence[Takes]) -> list[InputSpec]:
+    """What the model is saved with."""
     return [InputSpec([-1 if size is None else size for size in item.shape], item.dtype, item.name) for item in takes]
 
 
-def _check_writable(prefix: str, report: str | None) -> None:
-    """Before minutes of work: whether the folders can be written to, or made."""
+def check_writable(prefix: str, report: str | None) -> None:
+    """Before minutes of work: raises ``ArtifactError`` unless the folders can be written to, or made."""
     if os.path.basename(prefix) in ("", ".", "..") or "\0" in prefix:
         raise ArtifactError(f"--out {prefix!r} is no prefix of files; name one such as int8/model")
     for path in [prefix, *([report] if report else [])]:

@@ -16,6 +16,7 @@ from paddle.static import InputSpec
 
 from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError, MismatchError
 
+from ..calibration.state import state_of
 from ..layers import QuantizedActivation
 from ..registry import PTQRegistry
 from ..reports.coverage import Ledger
@@ -227,4 +228,17 @@ def _facts(model: nn.Layer, spec: Sequence[Any], report: SaveReport) -> dict[str
         "paddle": paddle.__version__,
         "mismatch": report.mismatch,
         "runtimes": [asdict(runtime) | {"sqnr_db": str(runtime.sqnr_db)} for runtime in report.runtimes],
+        **_settings(model),
     }
+
+
+def _settings(model: nn.Layer) -> dict[str, Any]:
+    """The config that the model was quantized with, where JSON can hold it, for `ptq tune`."""
+    state = state_of(model)
+    if state is None:
+        return {}
+    try:
+        settings = state.config.to_dict()
+    except ConfigError:  # a quantizer or a class of the user's that is registered under no name
+        return {}
+    return {"config": settings if state.target == "any" else {**settings, "target": state.target}}
