@@ -64,6 +64,8 @@ def choose(problem: Problem) -> npt.NDArray[np.bool_]:
     cost = np.concatenate(
         [problem.int8 - problem.floats, [joint.enter for joint in problem.joints], [joint.leave for joint in problem.joints]]
     )
+    if not count:
+        return np.ones(0, dtype=bool)
     rows = [row for number, joint in enumerate(problem.joints) for row in _rows(joint, count + number, count + joints + number)]
     scale = max(float(np.abs(cost).max(initial=0.0)), 1e-300)
     constraints = []

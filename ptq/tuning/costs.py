@@ -41,17 +41,19 @@ class Costs:
         self._direct = {edge.site for edge in self.edges if edge.site not in self.full.enter}
 
     def learn(self, found: LayerTimes, left: Collection[str]) -> None:
-        """Takes over what the profile of a model shows that has those layers in float."""
+        """Takes over what the profile of a model shows that has those layers in float.
+
+        Of what is seen again the larger time counts: a choice that promised too much is not made twice.
+        """
         for name in self.layers:
-            known = self.float if name in left else self.int8
-            known[name] = found.layers.get(name, 0.0)
+            _raise(self.float if name in left else self.int8, name, found.layers.get(name, 0.0))
         for edge in self.edges:
             is_integer = edge.producer not in (*left, NO_UNIT) and edge.site in self._direct
             readers = {name in left for name in edge.readers}
             if False in readers and not is_integer:
-                self.enter[edge.site] = found.enter.get(edge.site, 0.0)
+                _raise(self.enter, edge.site, found.enter.get(edge.site, 0.0))
             if True in readers and is_integer:
-                self.leave[edge.site] = found.leave.get(edge.site, 0.0)
+                _raise(self.leave, edge.site, found.leave.get(edge.site, 0.0))
 
     def problem(self) -> Problem:
         """Everything as shares of the float model's time."""
@@ -78,3 +80,7 @@ class Costs:
         kernel = min(seen.values(), default=KERNEL)
         each = max(0.0, sum(seen.values()) - kernel * len(seen)) / sum(sizes[site] for site in seen) if seen else ELEMENT
         return {site: known.get(site, kernel + each * size) for site, size in sizes.items()}
+
+
+def _raise(known: dict[str, float], key: str, seconds: float) -> None:
+    known[key] = max(known.get(key, 0.0), seconds)

@@ -70,6 +70,10 @@ class _Search:
         attribution = Attribution(file, self.order, {edge.site for edge in self.edges}, leaving)
         return {batch: attribution.times(self.stage.profile(name, batch)) for batch in self.stage.feeds}
 
+    def float_seconds(self, batch: int) -> float:
+        """What the float model takes at present, by its profile."""
+        return sum(kernel.seconds for kernel in self.stage.profile(FLOAT, batch))
+
 
 def find_fastest(
     prepared: nn.Layer,
@@ -143,7 +147,8 @@ def _find(search: _Search, report: Callable[[str, int, int], None]) -> None:
         model = search.convert(name)
         search.decibels[name] = judge(model)
         for batch, found in search.profile(name, model).items():
-            costs[batch].learn(found, left)
+            pace = costs[batch].floats.total / max(search.float_seconds(batch), 1e-12)  # other programs come and go
+            costs[batch].learn(found.scaled(pace), left)
 
 
 def _judge(prepared: nn.Layer, float_model: nn.Layer) -> Callable[[nn.Layer], float]:

@@ -34,6 +34,11 @@ class LayerTimes:
         """Of everything."""
         return sum(sum(part.values()) for part in (self.layers, self.enter, self.leave))
 
+    def scaled(self, factor: float) -> LayerTimes:
+        """The same times by a clock that runs at another pace."""
+        parts = ({key: seconds * factor for key, seconds in part.items()} for part in (self.layers, self.enter, self.leave))
+        return LayerTimes(*parts)
+
 
 class Attribution:
     """Which layer, or which tensor's conversion, each operation of an ONNX file belongs to.
@@ -42,7 +47,7 @@ class Attribution:
         file: written from a model with that graph; its operations are called after layers and sites.
         order: the layers by name with their place in the order of execution, `NO_UNIT` before all.
         sites: of the tensors between layers.
-        left: layers that are float in the file: what makes a tensor float for them is a conversion of its own.
+        leaving: those of them that are made float for a layer: that is a conversion of its own.
     """
 
     def __init__(self, file: Path, order: Mapping[str, int], sites: Collection[str], leaving: Collection[str] = ()) -> None:
