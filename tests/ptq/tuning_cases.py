@@ -70,11 +70,15 @@ def total(file: Path, times: Times) -> float:
 
 
 def fake_times(monkeypatch: pytest.MonkeyPatch, times: Times, timed: Callable[[str, float], float] = lambda _, seconds: seconds) -> None:
-    """Every stage takes these times for the truth; ``timed``: makes of the sum of an alternative's kernels what it takes as a whole."""
+    """Every stage takes these times for the truth, and small nets may lose accuracy.
+
+    ``timed`` makes of the sum of an alternative's kernels what it takes as a whole.
+    """
 
     def file(stage: Any, name: str) -> Path:
         return Path(stage._folder / f"{name}.onnx")
 
+    monkeypatch.setattr("ptq.tuning.report.LOSS", 99.0)
     monkeypatch.setattr(Stage, "profile", lambda stage, name, _batch: kernels_of(file(stage, name), times))
     monkeypatch.setattr(
         Stage, "times", lambda stage, names, _batch: {name: [timed(name, total(file(stage, name), times))] * 3 for name in names}
