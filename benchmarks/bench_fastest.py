@@ -131,7 +131,12 @@ def main() -> int:
         runtime_for(runtime, CONDITIONS)
     absent = why_absent()
     names = [name for name in options.nets if not (absent and NETS[name][0] is _trained)]
-    rows = [row for name in names for runtime in options.runtimes for row in measure(name, runtime)]
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        for runtime in options.runtimes:
+            found = list(measure(name, runtime))
+            print("\n".join(f"  {row['net']}, batch {row['batch']}: {row['fastest']:.2f}x" for row in found), file=sys.stderr, flush=True)
+            rows += found
     _print(rows)
     if set(names) == set(NETS) and set(options.runtimes) == set(RUNTIMES):
         write_json("fastest", rows, batches=list(CONDITIONS.batches), threads=CONDITIONS.threads, rounds=CONDITIONS.rounds)

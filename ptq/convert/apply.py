@@ -13,6 +13,7 @@ from ..calibration.state import Converted, State, state_of
 from ..layers import GridInput
 from ..layers.gridded import compute_in_float, compute_on_integers, drop_grid, is_gridded, set_gridded_class
 from ..passes.replace import replace_layers
+from ..registry import PTQRegistry
 from ..util.structural_copy import structural_copy
 from .plan import Plan
 from .ties import drop_float_uses
@@ -73,7 +74,8 @@ def as_float(model: nn.Layer) -> nn.Layer:
     """
     state = state_of(model)
     pairs = {} if state is None or state.converted is None else state.converted.float_layers
-    if state is None or not pairs:
+    has_twins = any(map(PTQRegistry.is_quantized_layer, model.sublayers(include_self=True)))
+    if state is None or state.converted is None or (has_twins and not pairs):
         raise ModelError(
             "the float layers of this converted model are not known: it was saved or released before, converted with keep_float=False, "
             "or is a copy; convert the calibrated model with keep_float=True and use what convert returns"

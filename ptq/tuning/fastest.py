@@ -29,7 +29,7 @@ from .stage import Stage
 __all__ = ["Tuned", "find_fastest"]
 
 # So often a choice is converted and profiled, and what is learned from it taken into the next.
-ROUNDS = 4
+ROUNDS = 3
 
 
 @dataclass(frozen=True)

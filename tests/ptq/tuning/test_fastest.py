@@ -114,7 +114,8 @@ def test_a_model_that_is_all_float_is_saved_and_not_recovered(monkeypatch: pytes
     with pytest.warns(QuantizationWarning, match="all 3 layers float"):
         result = ptq.quantize_model(net, BATCHES, placement="fastest", progress=False, tuning=Conditions(batches=(2,)))
     assert "no recovery was tried: all layers are float" in result.report.notes
-    result.save(tmp_path / "net", verbose=False)
+    result.save(tmp_path / "net", verbose=False, float_baseline=True)
+    assert (tmp_path / "float_net.json").is_file()
     with paddle.no_grad():
         np.testing.assert_allclose(ptq.load(str(tmp_path / "net"))(BATCHES[0]).numpy(), net(BATCHES[0]).numpy(), atol=1e-6)
 
