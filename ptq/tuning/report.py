@@ -13,6 +13,8 @@ __all__ = ["FLOAT", "FULL", "TuningReport", "best_of", "compared"]
 FLOAT, FULL = "float", "full"
 # A ratio this much below 1 may be noise.
 NOISE = 0.02
+# Of alternatives that differ by less, the one that needs no choice of layers is taken.
+TIE = 0.01
 # So many dB less than that of ``full`` an alternative may have.
 LOSS = 0.2
 
@@ -95,9 +97,12 @@ def compared(
 def best_of(ratios: Mapping[int, Mapping[str, float]], decibels: Mapping[str, float]) -> str:
     """The fastest alternative over all batch sizes, of those that are as accurate as ``full`` and with no batch size slower than float.
 
-    One that is slower than ``full`` with some batch size is taken only where all are.
+    One that is slower than ``full`` with some batch size is taken only where all are; ``full``, or else float, where it is as fast as the
+    best.
     """
     accurate = [name for name in decibels if decibels[name] >= decibels[FULL] - LOSS]
     safe = [name for name in accurate if all(found[name] >= 1 - NOISE for found in ratios.values())]
     never_slower = [name for name in safe if all(found[name] >= found[FULL] * (1 - NOISE) for found in ratios.values())]
-    return max(never_slower or safe, key=lambda name: sum(float(np.log(found[name])) for found in ratios.values()))
+    means = {name: float(np.exp(np.mean([np.log(found[name]) for found in ratios.values()]))) for name in never_slower or safe}
+    best = max(means, key=means.__getitem__)
+    return next((name for name in (FULL, FLOAT) if means.get(name, 0.0) >= means[best] * (1 - TIE)), best)

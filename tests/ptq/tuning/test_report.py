@@ -32,6 +32,12 @@ def test_none_that_is_less_accurate_than_full() -> None:
     assert best_of(ratios((1.5, 1.0, 2.0, 1.8)), {**EQUAL, "choice1": 29.9}) == "choice1"
 
 
+def test_no_layers_are_chosen_for_what_may_be_noise() -> None:
+    assert best_of(ratios((0.5, 1.0, 1.005, 1.0)), EQUAL) == FLOAT
+    assert best_of(ratios((1.5, 1.0, 1.51, 1.4)), EQUAL) == FULL
+    assert best_of(ratios((1.0, 1.0, 1.005, 1.0)), EQUAL) == FULL
+
+
 def test_the_report_names_what_was_compared() -> None:
     times = {8: {FULL: [0.002, 0.004, 0.002], FLOAT: [0.003, 0.006, 0.003]}}
     report = compared(("OpenVINO", 1, "bf16"), times, {FULL: 31.5, FLOAT: 200.0}, {FULL: [], FLOAT: ["a", "b"]}, 2)
