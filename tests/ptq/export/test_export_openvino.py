@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import paddle
 import pytest
+from cpus import WEIGHT_BITS
 from fresh import run_python
 from models import calibrated, data
 from paddle import nn
@@ -28,6 +29,7 @@ from ptq.export.openvino.write import simulated_beside, source_of, write_openvin
 from ptq.export.save import SaveReport, save_artifact
 from ptq.layers.gridded import grids_of
 from ptq.util.extras import MissingExtraError
+from quantizers import PerChannelAbsmaxQuantizer
 from quantizers.errors import MismatchError
 
 pytest.importorskip("openvino")
@@ -215,7 +217,8 @@ def test_scales_of_outputs_are_not_taken_for_those_of_rows(rows: int, columns: i
     paddle.seed(0)
     net = nn.Sequential(nn.Linear(4, columns), nn.ReLU(), nn.Linear(columns, columns))
     net.eval()
-    model = calibrated(net, data(4, rows, 4), config=PTQConfig(placement="full", target="openvino"))
+    config = PTQConfig(weight_quantizer=PerChannelAbsmaxQuantizer(WEIGHT_BITS), placement="full", target="openvino")
+    model = calibrated(net, data(4, rows, 4), config=config)
     report = save_artifact(ImperativePTQ().convert(model), str(tmp_path / "m"), None, ("onnx", "openvino"))
     found = [runtime for runtime in report.runtimes if "OpenVINO" in runtime.runtime]
     assert len(found) == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from cpus import WEIGHT_BITS
 from models import relative
 from paddle import nn
 from paddle.static import InputSpec
@@ -45,7 +46,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_saved_crnn_becomes_dynamic(saved: Path, tmp_path: Path) -> None:
     pytest.importorskip("paddle2onnx")
     pytest.importorskip("onnxruntime")
-    result = ptq.quantize_dynamic(saved, progress=False)
+    result = ptq.quantize_dynamic(saved, weight_bits=WEIGHT_BITS, progress=False)
     kinds = [type(layer).__name__ for layer in result.model.sublayers() if getattr(layer, "dynamic", None)]
     assert sorted(kinds) == ["QuantizedConv2D", "QuantizedConv2D", "QuantizedLinear"]
     x, program = numbers(2, 3, 16, 40), ptq.load_program(saved)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from cpus import WEIGHT_BITS
 from models import relative
 from paddle import nn
 from paddle.static import InputSpec
@@ -64,7 +65,7 @@ def test_sums_are_those_of_integers(features: int) -> None:
 @pytest.mark.parametrize("granularity", ["tensor", "row"])
 @pytest.mark.parametrize("features", [40, 900])
 def test_linear_layers_answer_as_onnx_runtime_does(granularity: str, features: int, tmp_path: Path) -> None:
-    model, x = quantized(Perceptron(features), granularity=granularity), numbers(6, features)
+    model, x = quantized(Perceptron(features), granularity=granularity, weight_bits=WEIGHT_BITS), numbers(6, features)
     file = written(model, InputSpec([None, features], "float32"), tmp_path)
     assert operators(file).count("MatMulInteger") == 2
     assert operators(file).count("DynamicQuantizeLinear") == (2 if granularity == "tensor" else 0)
@@ -92,7 +93,7 @@ def test_convolutions_answer_as_onnx_runtime_does(case: str, tmp_path: Path) -> 
     options, operator = CONVOLUTIONS[case]
     paddle.seed(0)
     layer = nn.Sequential(nn.Conv2D(24, 12, **{"kernel_size": 3, **options}), nn.ReLU())
-    model, x = quantized(layer), numbers(2, 24, 9, 10)
+    model, x = quantized(layer, weight_bits=WEIGHT_BITS), numbers(2, 24, 9, 10)
     file = written(model, InputSpec([None, 24, 9, 10], "float32"), tmp_path)
     assert operators(file).count(operator) == 1
     np.testing.assert_allclose(answer(file, x), model(x).numpy(), rtol=0, atol=float(model(x).abs().max()) * 2e-6)
