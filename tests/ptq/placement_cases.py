@@ -8,8 +8,8 @@ from ptq import PTQConfig
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 
 
-def full(rule: Any = None) -> PTQConfig:
-    return PTQConfig(AbsmaxQuantizer() if rule is None else rule, PerChannelAbsmaxQuantizer(), placement="full")
+def full(rule: Any = None, weight_bits: int = 8) -> PTQConfig:
+    return PTQConfig(AbsmaxQuantizer() if rule is None else rule, PerChannelAbsmaxQuantizer(weight_bits), placement="full")
 
 
 BLOCKS = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1, 2)]

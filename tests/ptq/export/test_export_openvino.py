@@ -41,7 +41,7 @@ X = data(*SHAPE, seed=1)
 @pytest.fixture(scope="module")
 def models() -> dict[tuple[str, str], nn.Layer]:
     """Converted nets by name and target."""
-    nets = {name: calibrated_net(name) for name in ("squeezed", "residual")}
+    nets = {name: calibrated_net(name, weight_bits=WEIGHT_BITS) for name in ("squeezed", "residual")}
     return {(name, target): converted_for(net, target) for name, net in nets.items() for target in ("any", "openvino")}
 
 
