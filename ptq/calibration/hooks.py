@@ -12,7 +12,6 @@ from paddle import nn
 from quantizers import BaseQuantizer, ChannelRanges, StatisticsQuantizer, as_float_array
 from quantizers.errors import NonFiniteError
 
-from ..placement.channels import CHANNEL_AXIS
 from ..registry import input_argument
 from ..util.tracer import TRACER
 from .batches import check_not_empty
@@ -94,7 +93,8 @@ class SampleHook:
         quantizer.sample_data(layer, tuple(tensors))
 
     def _sample_channels(self, tensor: paddle.Tensor) -> None:
-        found = ChannelRanges.of(tensor, CHANNEL_AXIS, where=self.state.seen.where(self.own.site, "input"))
+        axis = self.state.traced.channels[self.own.name]
+        found = ChannelRanges.of(tensor, axis, where=self.state.seen.where(self.own.site, "input"))
         if self.own.channels is None:
             self.own.channels = found
         else:

@@ -18,9 +18,9 @@ from ..graph.dataflow import Graph
 from ..graph.tracing import trace
 from ..layers.gridded import grids_of, make_gridded
 from ..passes.fuse import check_folded, fuse_named, fuse_traced
-from ..placement.channels import place_channels
 from ..placement.overrides import place_overrides
 from ..placement.plan import Placement, place_calls, place_full
+from ..placement.webs import channel_layers, find_webs
 from ..registry import PTQRegistry
 from ..sites import CALL_INPUT
 from ..util.messages import warn
@@ -29,8 +29,6 @@ from .hooks import remove_hooks
 from .state import LayerState, State
 
 __all__ = ["Preparation"]
-
-CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 
 
 class Preparation:
@@ -141,18 +139,25 @@ class Preparation:
     def _place_channels(self, model: nn.Layer, state: State, graph: Graph, placement: Placement) -> None:
         """Lets the ranges of channels be observed where a grid per channel may be of use."""
         compute = _compute_layers(model, state)
-        depthwise = [name for name, layer in compute.items() if _is_depthwise(layer)]
         names = {id(layer): name for name, layer in model.named_sublayers()}
-        owners = {placement.sites[site]: names[id(grid)] for site, grid in grids_of(model).items()}
-        for place in place_channels(graph, depthwise, compute):
-            sites = placement.inputs.get(place.reader)
-            owner = owners.get(place.value) if sites else (None if place.is_result else place.reader)
-            if owner is None or not self._may_be_per_channel(state, owner, place.reader):
+        values = {names[id(grid)]: placement.sites[site] for site, grid in grids_of(model).items()}
+        values |= {name: sites[0].inputs[0] for name in compute if not placement.inputs.get(name) and (sites := graph.sites_of(name))[:1]}
+        state.traced.values = values
+        allowed = {name: layer for name, layer in compute.items() if self._may_be_per_channel(state, name)}
+        fixed = {value for name, value in values.items() if not self._may_be_per_channel(state, name)}
+        webs = find_webs(graph, *channel_layers(allowed), set(values.values()) - fixed, fixed, state.traced.folded)
+        axes = {value: web.axis for web in webs for value in web.labels}
+        befores = {
+            op.inputs[0]: axes[value] for web in webs for value in web.entries if (op := graph.producer(value)) and op.facts.activation
+        }
+        for name, value in values.items():
+            axis = axes.get(value, befores.get(value))
+            if axis is None or value in fixed:
                 continue
-            own = state.layers[owner]
+            own = state.layers[name]
             if own.scheme.input is not None and not own.scheme.dynamic_input:
                 own.scheme = replace(own.scheme, input=replace(own.scheme.input, per_channel=True))
-            state.traced.channels[owner] = place
+                state.traced.channels[name] = axis
 
     def _may_be_per_channel(self, state: State, *owners: str) -> bool:
         for own in map(state.layers.__getitem__, owners):
@@ -175,11 +180,6 @@ class Preparation:
             own.in_act_quantizer.useful_range = placement.useful.get(site)
         for name, sites in placement.inputs.items():
             state.layers[name].input_sites = sites
-
-
-def _is_depthwise(layer: nn.Layer) -> bool:
-    """Whether each channel of a convolution's result depends on one channel of its input, channels on the axis behind the batch."""
-    return isinstance(layer, CONVOLUTIONS) and layer._groups == layer._in_channels > 1 and layer._data_format.startswith("NC")
 
 
 def _compute_layers(model: nn.Layer, state: State) -> dict[str, nn.Layer]:

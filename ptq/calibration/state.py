@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from paddle import nn
 
 from quantizers import BaseQuantizer, ChannelRanges, StatisticsQuantizer
@@ -15,7 +18,6 @@ from ..config.config import PTQConfig
 from ..config.overrides import QuantOverride
 from ..config.scheme import LayerScheme
 from ..graph.dataflow import Graph
-from ..placement.channels import ChannelPlace
 from .seen import Seen
 from .summaries import SummaryCache
 
@@ -104,14 +106,16 @@ class Traced:
         untraced: why there is no graph.
         folded: names of the batch norms that were folded.
         pairs: the same by the name of the layer that each was folded into.
-        channels: tensors that may have a grid per channel, by the name of the layer or activation grid that rounds them.
+        values: of the graph, that layers and activation grids round, by their names.
+        channels: those whose tensors may have a grid per channel, with the axis of the channels.
     """
 
     graph: Graph | None = None
     untraced: str = "the model itself was never called"
     folded: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
-    channels: dict[str, ChannelPlace] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
+    channels: dict[str, int] = field(default_factory=dict)
 
 
 class Converted:
@@ -132,11 +136,13 @@ class State:
         layers: the state of each configured layer and activation grid, by its name in the model.
         seen, traced, converted: what calibration saw, what the trace told, and what conversion did (``None`` before it).
         target: the runtime that the grids are for: that of the config, until `convert` is told of another.
+        scaled_sites: places besides layers with weights whose results the converted model has times factors of the channels, and those.
         left_float: calibrated layers that `convert` was told to leave float.
         cache: summaries of the current batch's tensors.
     """
 
     target = "any"  # of a state from before there were others
+    scaled_sites: Mapping[str, npt.NDArray[np.float32]] = MappingProxyType({})
     left_float: frozenset[str] = frozenset()
 
     def __init__(self, config: PTQConfig) -> None:
@@ -162,7 +168,12 @@ class State:
         copied = State.__new__(State)
         memo[id(self)] = copied
         vars(copied).update(
-            config=self.config, target=self.target, left_float=self.left_float, traced=replace(self.traced), cache=SummaryCache()
+            config=self.config,
+            target=self.target,
+            left_float=self.left_float,
+            scaled_sites=dict(self.scaled_sites),
+            traced=replace(self.traced),
+            cache=SummaryCache(),
         )  # nobody changes a config or a graph
         for name in ("layers", "seen", "converted"):
             setattr(copied, name, copy.deepcopy(getattr(self, name), memo))

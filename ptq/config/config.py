@@ -41,7 +41,7 @@ class PTQConfig:
         target: the runtime that the grids of placement ``"full"`` are for.  ``"any"``: one file that all of them run on integers;
             ``"onnxruntime"``, ``"openvino"``, ``"paddle_inference"``: only the grids that this one needs, which is more accurate and,
             there, faster.  Calibration is the same for all: `ImperativePTQ.convert` takes another ``target``.
-        per_channel_activations: what a depthwise convolution reads gets a scale per channel, where nothing else reads it and it gains.
+        per_channel_activations: tensors between layers with weights get a scale per channel, which the weights take up, where it gains.
         overrides: what differs for some layers and activations: a dict from names, globs (``"head.*"``), regular expressions
             (``"re:conv[12]$"``) or layer classes to a `QuantOverride`, or to ``None`` for what stays float; later entries win.
             See `ptq.config.keys` for what a key matches.  A key that matches nothing is an error in `ImperativePTQ.quantize`, or

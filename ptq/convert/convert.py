@@ -50,17 +50,19 @@ def convert_model(
     replaced = {layer: twins[name] for name, layer in plan.layers.items()}
     names = {layer: name for name, layer in plan.layers.items()}
     tie_weights(replaced, names)
-    channelled, scaled = set_channel_grids(state, plan, twins)
+    channels = set_channel_grids(state, plan, twins, rounding)
     trial = trial_of(model, plan.layers, twins)
     warn_of_float_uses(trial, replaced, names)
-    choose_ranges(model, trial, state.seen, plan, twins, channelled, scaled)
+    choose_ranges(model, trial, state.seen, plan, twins, channels.done, channels.scaled)
     grids = SingleGrids(model, state, twins, TARGETS[plan.target])
     settle_shifts(model, state, grids, twins)
     on_integers = integer_activations(state, grids, TARGETS[plan.target])
     if is_gridded(model):
         round_biases(twins, plan.on_grids)
     plan.warn()
-    return apply(model, state, plan, twins, on_integers, keep_float)
+    converted = apply(model, state, plan, twins, on_integers, keep_float)
+    state.scaled_sites = channels.sites
+    return converted
 
 
 def release(model: nn.Layer) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+import paddle
 from paddle import nn
 
 from quantizers import BaseQuantizer, QParams
@@ -14,6 +16,7 @@ from quantizers.errors import ConfigError
 
 from ..calibration.state import LayerState
 from ..layers import IntegerWeight
+from ..layers.base import by_channel
 from ..registry import PTQRegistry
 
 __all__ = ["Rounding", "WeightTask", "grids_by_rule", "integer_weights", "round_to_nearest"]
@@ -46,14 +49,22 @@ def round_to_nearest(task: WeightTask) -> IntegerWeight:
     return IntegerWeight.nearest(task.weight, task.qparams)
 
 
-def integer_weights(layer: nn.Layer, own: LayerState, rounding: Rounding) -> tuple[IntegerWeight, ...]:
+def integer_weights(
+    layer: nn.Layer, own: LayerState, rounding: Rounding, ratios: npt.NDArray[np.float32] | None = None
+) -> tuple[IntegerWeight, ...]:
     """The weights of one layer, in the order of `LayerInfo.weights_of`; the rule's thresholds are left in ``own.wt_quantizer``.
+
+    With ``ratios`` ``[C]`` they are multiplied by that of the channel that they read.
 
     Raises:
         ConfigError: the rule gives another number of grids than there are weights, or ``rounding`` returns another weight's integers.
         NonFiniteError: a weight holds NaN or Inf.
     """
     parameters = PTQRegistry.layer_info(layer).weights_of(layer)
+    if ratios is not None:
+        parameters = {
+            name: weight * paddle.to_tensor(by_channel(layer, ratios)).astype(weight.dtype) for name, weight in parameters.items()
+        }
     own.wt_quantizer.reset()
     own.wt_quantizer.sample_data(layer, tuple(parameters.values()))
     own.wt_quantizer.cal_thresholds()

@@ -24,7 +24,7 @@ from .integer_weight import IntegerWeight
 from .log_weight import LogLayout, LogWeight
 from .subclass import handwritten, new_twin
 
-__all__ = ["GridInput", "QuantizedLayer", "Weight", "dequantized", "fake_quantize", "in_dtype_of_weight", "stored_parts"]
+__all__ = ["GridInput", "QuantizedLayer", "Weight", "by_channel", "dequantized", "fake_quantize", "in_dtype_of_weight", "stored_parts"]
 
 Weight = IntegerWeight | BlockWeight | LogWeight
 Layout = BlockLayout | LogLayout
@@ -138,6 +138,7 @@ class QuantizedLayer(GridInput):
     ``read_from_integers`` names the attributes of the float layer that are computed from the integers when read.
     ``weight_factors``, ``result_factors`` tell what `scale_results` and `scale_channels` did: the twin's weights stand for those of the
     float layer times ``weight_factors`` (broadcastable to them), its results for the layer's times ``result_factors`` (``[C]``, or 1).
+    ``input_factors`` tells what each channel that it reads was multiplied by (``[C]``, or 1).
     ``bias_offsets``, ``[C]`` or 0, is what `shift_results` made of its bias: the layer's, times ``result_factors``, plus these.
     """
 
@@ -145,6 +146,7 @@ class QuantizedLayer(GridInput):
     read_from_integers: tuple[str, ...] = ("weight",)
     weight_factors: npt.NDArray[np.float64] | float = 1.0
     result_factors: npt.NDArray[np.float64] | float = 1.0
+    input_factors: npt.NDArray[np.float64] | float = 1.0
     bias_offsets: npt.NDArray[np.float64] | float = 0.0
     _layouts: Mapping[str, Layout] = MappingProxyType({})
     _weight_bits: int
@@ -249,12 +251,21 @@ class QuantizedLayer(GridInput):
         self.bias = shifted
         self.bias_offsets = self.bias_offsets + offsets.astype(np.float64)
 
-    def scale_channels(self, factors: npt.NDArray[np.float32]) -> None:
-        """Multiplies the weights of a depthwise convolution by a positive factor for each channel that they read, ``[C]``."""
-        weight = self._buffers["weight_quantized"]
-        each = np.repeat(factors, weight.shape[0] // factors.size).reshape([-1] + [1] * (weight.ndim - 1))
-        self.register_buffer("weight_scale", self.weight_scale * _tensor(each, "float32"))
+    def scale_channels(self, factors: npt.NDArray[np.float32], rounded: IntegerWeight | None = None) -> None:
+        """Multiplies the weights by a positive factor for each channel that they read, ``[C]``, whose elements are divided by it.
+
+        ``rounded`` is that product of float weights and factors as integers; without it, in a depthwise convolution, the integers stay.
+        """
+        each = by_channel(self, factors)
+        if rounded is None:
+            self.register_buffer("weight_scale", self.weight_scale * _tensor(each, "float32"))
+        else:
+            axis = PTQRegistry.layer_info(self).quant_axis or 0
+            own = np.asarray(self.result_factors, dtype=np.float32)
+            shape = [-1 if number == axis else 1 for number in range(rounded.integers.ndim)]
+            self.set_weight(rounded.integers, rounded.scale * (own.reshape(shape) if own.ndim else own))
         self.weight_factors = self.weight_factors * each.astype(np.float64)
+        self.input_factors = self.input_factors / factors.astype(np.float64)
 
     def set_weight(self, integers: npt.NDArray[Any], scale: npt.NDArray[Any]) -> None:
         """Other integers for the weight, in its shape, on a grid of the same width, and the scale that broadcasts over them."""
@@ -306,6 +317,21 @@ class QuantizedLayer(GridInput):
     def __reduce_ex__(self, protocol: Any) -> Any:
         # Paddle's tracer keeps functions in _original_funcs, among them some that cannot be pickled
         return new_twin, (handwritten(self.__class__), self.float_class), {**vars(self), "_original_funcs": OrderedDict()}
+
+
+def by_channel(layer: nn.Layer, factors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """A factor for each channel that a convolution or a Linear reads, ``[C]``, in a shape that broadcasts over its weight."""
+    info = PTQRegistry.layer_info(layer)
+    ndim = (
+        next(iter(info.weights_of(layer).values())).ndim
+        if not isinstance(layer, QuantizedLayer)
+        else layer._buffers["weight_quantized"].ndim
+    )
+    if info.quant_axis == 1:  # [in, out, ..]
+        return factors.reshape([-1] + [1] * (ndim - 1))
+    outputs, groups = layer._out_channels, layer._groups
+    each = np.repeat(factors.reshape(groups, -1), outputs // groups if groups > 1 else 1, axis=0)
+    return each.reshape(*each.shape, *[1] * (ndim - 2))
 
 
 def dequantized(layer: Any, name: str) -> paddle.Tensor:

@@ -87,7 +87,7 @@ def _readers(bench: Workbench) -> dict[str, list[Unit]]:
 
 def _is_scaled(unit: Unit) -> bool:
     """Whether the layer reads channels that were multiplied by factors, which the float model's are not."""
-    return unit.goal.shape[0] > 1 and np.ndim(unit.twins[0].weight_factors) > 0 and not np.ndim(unit.twins[0].result_factors)
+    return np.ndim(unit.twins[0].input_factors) > 0
 
 
 def best_grid(grid: QParams, error: Callable[[QParams], float]) -> QParams:

@@ -61,6 +61,12 @@ class PowerOfTwoHistogram:
         return self.zeros + int(self.counts.sum())
 
     @property
+    def mean_square(self) -> float:
+        """Of all values counted, each taken for the middle of its bin; 0 without any."""
+        middles = (self.edges[:-1] + self.edges[1:]) / 2
+        return float(np.square(middles) @ self.magnitude_counts) / self.total if self.total else 0.0
+
+    @property
     def magnitude_counts(self) -> CountArray:
         """int64 ``[N]``: counts of magnitudes, both signs together, zeros left out."""
         return np.asarray(self.counts[0] + self.counts[1])

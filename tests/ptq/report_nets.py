@@ -15,10 +15,11 @@ import ptq
 from ptq import PTQConfig
 from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 
-__all__ = ["ABSMAX", "Sound", "batches", "quantized", "report_of", "set_weight"]
+__all__ = ["ABSMAX", "ONE_RANGE", "Sound", "batches", "quantized", "report_of", "set_weight"]
 
 IMAGE = (3, 8, 8)
 ABSMAX = PTQConfig(AbsmaxQuantizer(symmetric=False), PerChannelAbsmaxQuantizer())
+ONE_RANGE = PTQConfig(AbsmaxQuantizer(symmetric=False), PerChannelAbsmaxQuantizer(), per_channel_activations=False)
 
 
 class Sound(nn.Layer):

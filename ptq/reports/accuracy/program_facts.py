@@ -21,16 +21,23 @@ from ...programs.taps import NORMS, Tap
 from ...registry import PTQRegistry
 from .subject import Facts
 
-__all__ = ["ProgramFacts"]
+__all__ = ["ChannelFactors", "ProgramFacts"]
 
 Array = npt.NDArray[Any]
+ChannelFactors = Sequence[tuple[Array | None, Array | None]]
 MAX_POOLS = (nn.MaxPool1D, nn.MaxPool2D, nn.MaxPool3D)
 
 
 class ProgramFacts:
-    """Attributes: ``facts`` of each layer, in order; ``results``: by its number, ``[C]``, what its result is multiplied by."""
+    """Attributes: ``facts`` of each layer, in order; ``results``: by its number, ``[C]``, what its result is multiplied by.
 
-    def __init__(self, float_program: Program, program: Program, taps: Sequence[Tap], others: Sequence[Tap]) -> None:
+    ``factors``: what the channels of each layer's input and result are multiplied by, where that is known; else, as an artifact of an
+    older version has them in front of depthwise convolutions alone, they are found in the weights.
+    """
+
+    def __init__(
+        self, float_program: Program, program: Program, taps: Sequence[Tap], others: Sequence[Tap], factors: ChannelFactors | None = None
+    ) -> None:
         self._program = program
         self._held = {place: (path, name) for place, path, name in program._held}
         self._makers = {(step[3] if isinstance(step[3], int) else step[3][0]): n for n, step in enumerate(program._steps)}
@@ -38,8 +45,12 @@ class ProgramFacts:
         self._taps = {tap.place: number for number, tap in enumerate(others)}
         self.results: dict[int, Array] = {}
         pairs = [(_folded_weight(float_program, a), _weight(program, b.step)) for a, b in zip(taps, others, strict=True)]
-        inputs = [self._input_factors(other, pairs) for other in others]
-        self._restored_results()
+        if factors is None:
+            inputs = [self._input_factors(other, pairs) for other in others]
+            self._restored_results()
+        else:
+            inputs = [own for own, _ in factors]
+            self.results = {number: own for number, (_, own) in enumerate(factors) if own is not None}
         found = [
             self._facts(float_program, tap, other, pair, factors)
             for tap, other, pair, factors in zip(taps, others, pairs, inputs, strict=True)
@@ -63,14 +74,14 @@ class ProgramFacts:
         """The rounded weight in the units of the float one."""
         if facts.rounded is None:
             return facts
-        rows = np.ones(facts.rounded.shape[0])
+        shape = facts.rounded.shape
+        axis = facts.axis % len(shape)
+        rows = np.ones([size if number == axis else 1 for number, size in enumerate(shape)])
         if number in self.results:
-            rows = rows * self.results[number]
+            rows = rows * self.results[number].reshape(rows.shape)
         if facts.factors is not None:
-            rows = rows / np.repeat(facts.factors, rows.size // facts.factors.size)
-        if (rows == 1).all():
-            return facts
-        return replace(facts, rounded=facts.rounded / rows.astype(np.float32).reshape([-1] + [1] * (facts.rounded.ndim - 1)))
+            rows = rows / _read_by(facts.factors, shape, axis)
+        return facts if (rows == 1).all() else replace(facts, rounded=facts.rounded / rows.astype(np.float32))
 
     def _restored_results(self) -> None:
         """Notes results whose channels are multiplied before they are rounded and back after it."""
@@ -150,6 +161,14 @@ class ProgramFacts:
                 return None
             place = reads[0]
         return self._roundings[place]
+
+
+def _read_by(factors: Array, shape: Sequence[int], axis: int) -> Array:
+    """Factors of the channels that a layer reads, in a shape that broadcasts over its weight, whose outputs lie on an axis."""
+    if axis:  # [in, out, ..]
+        return factors.reshape([-1] + [1] * (len(shape) - 1))
+    each = factors.reshape(-1, shape[1])
+    return np.repeat(each, shape[0] // each.shape[0], axis=0).reshape(*shape[:1], shape[1], *[1] * (len(shape) - 2))
 
 
 def _folded_weight(program: Program, tap: Tap) -> Array | None:

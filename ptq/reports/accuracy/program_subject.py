@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import paddle
 from paddle import nn
@@ -18,12 +17,14 @@ from ...programs.program import layer_at, run_steps
 from ...programs.rounding import is_join
 from ...programs.taps import NORMS, Tap, compute_taps
 from ...registry import PTQRegistry
-from .program_facts import ProgramFacts
+from ...util.on_channels import on_channels
+from .program_facts import ChannelFactors, ProgramFacts
 from .subject import Call, Facts, Float, See, answers_of, as_array
 
 __all__ = ["ProgramSubject"]
 
 Array = npt.NDArray[Any]
+POOLS = (nn.AvgPool1D, nn.AvgPool2D, nn.AvgPool3D, nn.AdaptiveAvgPool1D, nn.AdaptiveAvgPool2D, nn.AdaptiveAvgPool3D)
 
 
 class ProgramSubject:
@@ -32,12 +33,13 @@ class ProgramSubject:
     Args:
         float_program: as `load_program` opened it.
         program: the quantized one, opened with ``fold_scales=False``.
+        factors: see `ProgramFacts`.
 
     Raises:
         MismatchError: they do not compute as many convolutions and products as each other.
     """
 
-    def __init__(self, float_program: Program, program: Program) -> None:
+    def __init__(self, float_program: Program, program: Program, factors: ChannelFactors | None = None) -> None:
         self._float, self._int8 = float_program, program
         taps, others = compute_taps(float_program), compute_taps(program)
         if len(taps) != len(others):
@@ -48,10 +50,12 @@ class ProgramSubject:
         self._names = _unique([tap.name for tap in taps])
         self._float_steps = _Steps(self._names, taps, float_program)
         self._steps = _Steps(self._names, others, program)
-        known = ProgramFacts(float_program, program, taps, others)
+        known = ProgramFacts(float_program, program, taps, others, factors)
         self._results: dict[str, Array] = {name: known.results[n] for n, name in enumerate(self._names) if n in known.results}
         self._facts = {name: known.facts[n] for n, name in enumerate(self._names)}
-        joins = [[n for n in range(len(p._steps)) if _is_landmark(p, n)] for p in (float_program, program)]
+        # joins and pools may be in units of channels of their own, and are right, since what they read is replaced
+        is_scaled = factors is not None and bool(self._results)
+        joins = [[n for n in range(len(p._steps)) if _is_landmark(p, n, is_scaled)] for p in (float_program, program)]
         self._joins = joins if len(joins[0]) == len(joins[1]) else [[], []]
 
     @property
@@ -92,13 +96,15 @@ class ProgramSubject:
             name = self._steps.reads.get(number)
             if name is not None and (array := as_array(read[0])) is not None:
                 factors = self._facts[name].factors
-                see_input(name, array if factors is None else array / _shaped(factors, array))
+                see_input(name, array if factors is None else array / on_channels(factors, array, self._facts[name].channel_axis))
             name = self._tell(number, result, see)
             reference = floats.outputs.get(name or joins.get(number, ""))
             if reference is None or not isinstance(result, paddle.Tensor) or list(reference.shape) != list(result.shape):
                 return result
             factors = self._results.get(name)
-            return paddle.to_tensor(reference if factors is None else reference * _shaped(factors, reference)).astype(result.dtype)
+            if factors is not None:
+                reference = reference * on_channels(factors, reference, self._facts[name].channel_axis)
+            return paddle.to_tensor(reference).astype(result.dtype)
 
         self._answers(self._int8, call, visit)
 
@@ -107,7 +113,7 @@ class ProgramSubject:
         array = as_array(result) if name else None
         if array is not None:
             factors = self._results.get(name)
-            see(name, array if factors is None else array / _shaped(factors, array))
+            see(name, array if factors is None else array / on_channels(factors, array, self._facts[name].channel_axis))
         return name
 
     def _answers(self, program: Program, call: Call, visit: Any) -> list[Array]:
@@ -129,13 +135,13 @@ class _Steps:
         self.results = {makers[tap.place]: name for name, tap in zip(names, taps, strict=True)}
 
 
-def _is_landmark(program: Program, number: int) -> bool:
+def _is_landmark(program: Program, number: int, activations_only: bool) -> bool:
     """Whether a step's result can be put in the place of the other program's: joins, activations but for ReLU, pools."""
     path = program._steps[number][0]
     if not path:
-        return is_join(program, number)
+        return not activations_only and is_join(program, number)
     layer = layer_at(program, path)
-    if not PTQRegistry.is_registered_layer(layer) or isinstance(layer, (nn.ReLU, *NORMS)):
+    if not PTQRegistry.is_registered_layer(layer) or isinstance(layer, (nn.ReLU, *NORMS, *(POOLS if activations_only else ()))):
         return False
     info = PTQRegistry.layer_info(layer)
     return not info.weight_names and not info.transparent
@@ -148,7 +154,3 @@ def _unique(names: list[str]) -> list[str]:
         found.append(f"{name}#{counts[name]}" if total[name] > 1 else name)
         counts[name] += 1
     return found
-
-
-def _shaped(factors: Array, array: Array) -> Array:
-    return np.asarray(factors.astype(np.float32).reshape([1, -1] + [1] * (array.ndim - 2)))

@@ -24,7 +24,7 @@ class Facts:
 
     ``weight``, ``rounded``: the float weight and the one that its integers stand for, of the same unit, ``None`` where there is none;
     ``axis``: of the weight's output channels; ``bits``: of its integers.  ``grid``: what the input is rounded to, after each channel
-    (axis 1) was multiplied by ``factors`` where there are any; ``rule``, ``weight_rule``: the classes of the quantizers.
+    (``channel_axis``) was multiplied by ``factors`` where there are any; ``rule``, ``weight_rule``: the classes of the quantizers.
     """
 
     op: str

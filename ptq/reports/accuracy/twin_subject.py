@@ -25,6 +25,7 @@ from ...registry import PTQRegistry
 from ...sites import ROOT
 from ...util.modes import eval_mode
 from ...util.nests import map_tensors, tensors_in
+from ...util.on_channels import on_channels
 from ..coverage.coverage import call_to_trace
 from .quick_rounding import make_quick
 from .subject import Call, Facts, Float, See, answers_of, as_array
@@ -75,6 +76,8 @@ class TwinSubject:
         self._float_layers = dict(self._float.named_sublayers(include_self=True))
         self._twins: dict[str, Any] = {n: t for n, t in model.named_sublayers(include_self=True) if isinstance(t, QuantizedLayer)}
         self._results = {name: np.asarray(twin.result_factors) for name, twin in self._twins.items() if np.ndim(twin.result_factors)}
+        state = state_of(model)
+        self._scaled_sites = {} if state is None else state.scaled_sites
         self._facts: dict[str, Facts] = {}
         self._copies = True
 
@@ -109,10 +112,19 @@ class TwinSubject:
         def tell_input(site: str, value: Any) -> None:
             array = as_array(value)
             if array is not None:
-                factors = self._facts[site or ROOT].factors if (site or ROOT) in self._facts else None
-                see_input(site or ROOT, array if factors is None else _scaled(array, 1.0 / factors))
+                known = self._facts.get(site or ROOT)
+                see_input(
+                    site or ROOT,
+                    array if known is None or known.factors is None else array / on_channels(known.factors, array, known.channel_axis),
+                )
 
-        watcher = Forcing(self._grids, self._teller(see), tell_input, floats, self._results, self._passes_on)
+        def in_twin_units(site: str, array: Array) -> Array:
+            if site in self._scaled_sites:
+                return np.asarray(array * self._scaled_sites[site])
+            factors = self._results.get(site.split("@")[0])
+            return array if factors is None else array * on_channels(factors, array, self._facts[site or ROOT].channel_axis)
+
+        watcher = Forcing(self._grids, self._teller(see), tell_input, floats, in_twin_units, self._passes_on)
         self._run(self._int8, watcher, call)
 
     def _teller(self, see: See) -> Any:
@@ -121,7 +133,7 @@ class TwinSubject:
             array = as_array(value) if place in self._facts else None
             if array is not None:
                 factors = self._results.get(site.split("@")[0])
-                see(place, array if factors is None else _scaled(array, 1.0 / factors))
+                see(place, array if factors is None else array / on_channels(factors, array, self._facts[place].channel_axis))
 
         return tell
 
@@ -172,7 +184,7 @@ class TwinSubject:
             known.axis,
             getattr(twin, "_weight_bits", None),
             grid,
-            _input_factors(twin),
+            np.asarray(twin.input_factors) if np.ndim(twin.input_factors) else None,
             known.channel_axis,
             type(rounding.in_act_quantizer).__name__ if rounding is not None else "",
             type(own.wt_quantizer).__name__ if own is not None else "",
@@ -185,21 +197,3 @@ class TwinSubject:
         places = [f"{site}:input", *(own.input_sites if own is not None else [])]
         grid: Any = next((self._sites[place] for place in places if place in self._sites), None)
         return (None, None) if grid is None else (grid.input_qparams, getattr(grid, "_quant_config", None))
-
-
-def _input_factors(twin: Any) -> Array | None:
-    """What each channel of the input was multiplied by before it was rounded, ``[C]``; undone in the weights of a depthwise layer."""
-    by_weight = np.asarray(twin.weight_factors, dtype=np.float64)
-    if not by_weight.ndim:
-        return None
-    flat = by_weight.reshape(-1)
-    own = np.asarray(twin.result_factors, dtype=np.float64)
-    each = flat / (own if own.ndim else 1.0)
-    if np.allclose(each, 1.0, rtol=1e-5):
-        return None
-    channels = int(twin._in_channels)
-    return np.asarray(1.0 / each.reshape(channels, -1)[:, 0])
-
-
-def _scaled(array: Array, factors: Array) -> Array:
-    return np.asarray(array * factors.astype(np.float32).reshape([1, -1] + [1] * (array.ndim - 2)))

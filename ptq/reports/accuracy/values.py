@@ -11,6 +11,7 @@ import numpy.typing as npt
 from quantizers import ChannelRanges, PowerOfTwoHistogram, QParams, TensorStatistics
 from quantizers.errors import QuantizationError
 
+from ...util.on_channels import on_channels
 from .noise import power
 from .records import TensorRecord
 
@@ -27,7 +28,7 @@ class Values:
 
     Args:
         grid: the grid that the tensor is rounded to, ``None`` where there is none.
-        factors: ``[C]``, what each channel on axis 1 is multiplied by before that.
+        factors: ``[C]``, what each channel is multiplied by before that.
         channel_axis: where its channels are, ``None`` where it has none.
     """
 
@@ -59,7 +60,7 @@ class Values:
     def _count(self, array: Array, grid: QParams) -> None:
         low, high = _bounds(grid)
         if self._factors is not None:
-            array = array * self._factors.astype(np.float32).reshape([1, -1] + [1] * (array.ndim - 2))
+            array = array * on_channels(self._factors, array, self._axis)
         half = float(grid.scale) / 2
         extreme = (float(array.min()), float(array.max()))
         self._counted += array.size

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import paddle
 from paddle import nn
@@ -87,7 +86,7 @@ class Forcing(Comparing):
     """The same, but the model goes on with what the float model has in each place, so that no layer reads another one's errors.
 
     ``passes_on`` tells of a place that its result is not replaced: a ReLU's, or that of a layer that passes its input on.  The input was,
-    and where channels have grids of their own the result is in their units.
+    and where channels have grids of their own the result is in their units.  ``in_twin_units`` gives a float layer's result in them.
     """
 
     def __init__(
@@ -96,11 +95,11 @@ class Forcing(Comparing):
         see: SeeTensor,
         see_input: SeeTensor,
         floats: Float,
-        factors: Mapping[str, Array],
+        in_twin_units: Callable[[str, Array], Array],
         passes_on: Callable[[str], bool],
     ) -> None:
         super().__init__(grids, see)
-        self._see_input, self._floats, self._factors, self._passes_on = see_input, floats, factors, passes_on
+        self._see_input, self._floats, self._in_twin_units, self._passes_on = see_input, floats, in_twin_units, passes_on
 
     def enter(self, site: str, layer: nn.Layer, args: Any, kwargs: Any) -> Any:
         """Tells what the layer multiplies."""
@@ -126,10 +125,7 @@ class Forcing(Comparing):
             return type(output)([self._forced(site, output[0]), *output[1:]])
         if reference is None or not isinstance(output, paddle.Tensor) or list(reference.shape) != list(output.shape):
             return output
-        factors = self._factors.get(site.split("@")[0])
-        if factors is not None:
-            reference = reference * factors.astype(np.float32).reshape([1, -1] + [1] * (reference.ndim - 2))
-        return paddle.to_tensor(reference).astype(output.dtype)
+        return paddle.to_tensor(self._in_twin_units(site, reference)).astype(output.dtype)
 
 
 def _first_argument(layer: nn.Layer, args: Any, kwargs: Any) -> Any:

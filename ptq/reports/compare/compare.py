@@ -12,6 +12,7 @@ from quantizers.errors import CalibrationError, MismatchError, NoCalibrationData
 
 from ...programs.taps import compute_taps, tapped
 from ...util.nests import tensors_in
+from ...util.on_channels import on_channels
 from ...util.progress import progress as progress_bar
 from .difference import Apart
 from .report import CompareReport
@@ -82,6 +83,7 @@ class _Layers:
             return
         self._programs = tapped(first.program, taps[0]), tapped(second.program, taps[1])
         self.apart = [Apart(tap.name) for tap in taps[0]]
+        self._factors = [[own for _, own in model.channel_factors or ()] for model in (first, second)]
 
     def add(self, arrays: Sequence[Array]) -> None:
         """One batch; the pairing is given up where shapes differ."""
@@ -89,12 +91,24 @@ class _Layers:
             return
         tensors = [paddle.to_tensor(array) for array in arrays]
         with paddle.no_grad():
-            reference, other = ([item.numpy() for item in tensors_in([program(*tensors)])] for program in self._programs)
+            answers = [[item.numpy() for item in tensors_in([program(*tensors)])] for program in self._programs]
+        reference, other = (_in_float_units(*pair) for pair in zip(answers, self._factors, strict=True))
         try:
             for apart, a, b in zip(self.apart, reference, other, strict=False):
                 apart.add(a, b)
         except MismatchError as error:
             self.apart, self.note = [], f"their layers do not match: {error}"
+
+
+def _in_float_units(results: list[Array], factors: Sequence[Array | None]) -> list[Array]:
+    """Results of layers without the factors of their channels, which lie on axis 1, or on the last one of products."""
+    known = [*factors, *[None] * len(results)] if len(factors) <= len(results) else [None] * len(results)
+    return [found if own is None else found / _shaped(own, found) for found, own in zip(results, known, strict=False)]
+
+
+def _shaped(factors: Array, array: Array) -> Array:
+    axis = 1 if array.ndim > 3 or array.shape[-1] != factors.size else -1
+    return on_channels(factors, array, axis)
 
 
 def _arrays(batch: Any, model: SavedModel, number: int) -> list[Array]:

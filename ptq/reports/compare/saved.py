@@ -19,10 +19,12 @@ from quantizers.errors import ArtifactError, ConfigError, CorruptArtifactError, 
 from ...data import Takes
 from ...export.jit.program import SUFFIXES, load
 from ...export.manifest import MANIFEST_SUFFIX, read_manifest, verify_files
+from ...export.save import LEDGER_SUFFIX
 from ...programs import Program, load_program
 from ...runtimes.onnxruntime import open_session
 from ...util.messages import last_line
 from ...util.nests import tensors_in
+from ..coverage import Ledger
 
 __all__ = ["SavedModel", "open_saved"]
 
@@ -44,6 +46,12 @@ class SavedModel:
     outputs: list[str]
     program: Program | None
     _run: Callable[[Sequence[Array]], list[Array]]
+
+    @property
+    def channel_factors(self) -> Any:
+        """What the channels of its layers are multiplied by, see `Ledger.channel_factors`; ``None`` where nothing tells."""
+        path = os.path.splitext(self.path)[0] if self.path.endswith(ONNX) else self.path
+        return Ledger.from_json(path + LEDGER_SUFFIX).channel_factors if os.path.exists(path + LEDGER_SUFFIX) else None
 
     def __call__(self, arrays: Sequence[Array]) -> list[Array]:
         """Its answers to one array for each input.

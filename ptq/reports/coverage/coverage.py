@@ -71,7 +71,8 @@ def _rows(graph: Graph, facts: Facts) -> tuple[Row, ...]:
         state, reason = judge(work)
         op = "identity" if work.core is None else work.core.plain_name
         stored, as_float = parameters.take(op.parameter for op in work.ops if op.parameter)
-        rows.append(Row(work.name, op, state, reason, sum(macs_of(op, graph) for op in work.ops), stored, as_float))
+        macs = sum(macs_of(op, graph) for op in work.ops)
+        rows.append(Row(work.name, op, state, reason, macs, stored, as_float, *facts.channel_factors(work.name)))
     return (*rows, *parameters.unread())
 
 

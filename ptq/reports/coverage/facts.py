@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from paddle import nn
 
 from ...calibration.hooks import is_calibrating
@@ -72,6 +73,13 @@ class Facts:
             return layer.why_float_input
         return f"its weight alone is integers, of {self.weight_bits(name)} bits"
 
+    def channel_factors(self, site: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """What the channels that a converted layer reads and computes are multiplied by, see `Row`."""
+        twin = self.layers.get(site.split("@")[0])
+        if not isinstance(twin, QuantizedLayer):
+            return ((), ()) if self.converted else (None, None)
+        return _listed(twin.input_factors), _listed(twin.result_factors)
+
     def is_recurrent(self, name: str) -> bool:
         """Whether the layer hands a state from step to step."""
         return isinstance(self.layers[name], (nn.RNNCellBase, RNNBase))
@@ -131,3 +139,7 @@ def _ancestors(name: str) -> list[str]:
     """The path of a layer, those of the layers around it, and the model's."""
     parts = name.split(".") if name else []
     return [".".join(parts[:count]) for count in range(len(parts), -1, -1)]
+
+
+def _listed(factors: Any) -> tuple[float, ...]:
+    return tuple(float(f"{factor:.8g}") for factor in factors) if np.ndim(factors) else ()

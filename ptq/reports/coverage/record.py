@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from quantizers.errors import CorruptArtifactError
 
@@ -17,6 +21,7 @@ __all__ = ["FLOAT", "FOLDED", "INT8", "OBSERVED", "STATES", "TRANSPARENT", "Ledg
 FORMAT, VERSION = "paddle-ptq coverage", 1
 INT8, OBSERVED, FOLDED, TRANSPARENT, FLOAT = STATES = ("int8", "observed", "folded", "transparent", "float")
 SHOWN_SITES = 4
+FACTORS = frozenset({"input_factors", "result_factors"})
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Row:
     ``site``: its place: a layer's path, ``layer1.0.add#0`` for a functional operation, ``layer1.0.sin~0`` for one that only the
     traced program shows; ``op``: its type; ``state``: one of `STATES`; ``reason``: why it is not int8, empty where that is plain;
     ``macs``: multiply-accumulates of one call; ``bytes``, ``float_bytes``: its parameters as they are stored, and in a float model.
-    A parameter that several operations read counts at the first.
+    A parameter that several operations read counts at the first.  ``input_factors``, ``result_factors``: what the channels that a layer
+    reads and computes are multiplied by where their tensors have grids per channel, empty for nothing, ``None`` where it is not known.
     """
 
     site: str
@@ -36,6 +42,8 @@ class Row:
     macs: int = 0
     bytes: int = 0
     float_bytes: int = 0
+    input_factors: tuple[float, ...] | None = None
+    result_factors: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,14 @@ class Ledger:
     inputs: tuple[str, ...]
     rows: tuple[Row, ...]
     untraced: str = ""
+
+    @property
+    def channel_factors(self) -> list[tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]] | None:
+        """``input_factors`` and ``result_factors`` of all rows with multiply-accumulates; ``None`` where they are not known."""
+        rows = [row for row in self.rows if row.macs]
+        if any(row.result_factors is None for row in rows):
+            return None
+        return [(_array(row.input_factors), _array(row.result_factors)) for row in rows]
 
     @property
     def macs(self) -> int:
@@ -171,12 +187,29 @@ def _ledger(content: Any) -> Ledger:
 
 
 def _row(number: int, item: Any) -> Row:
-    types = {field.name: str if field.type == "str" else int for field in fields(Row)}
-    if not isinstance(item, Mapping) or item.keys() != types.keys() or any(type(item[name]) is not kind for name, kind in types.items()):
+    types = {field.name: str if field.type == "str" else int for field in fields(Row) if field.name not in FACTORS}
+    if (
+        not isinstance(item, Mapping)
+        or item.keys() - FACTORS != types.keys()
+        or any(type(item[key]) is not kind for key, kind in types.items())
+    ):
         raise ValueError(f"row {number} is malformed")
+    factors = {name: _factors(number, item.get(name)) for name in FACTORS}
     if item["state"] not in STATES or min(item["macs"], item["bytes"], item["float_bytes"]) < 0:
         raise ValueError(f"row {number} has an unknown state or a negative size")
-    return Row(**item)
+    return Row(**{**item, **factors})
+
+
+def _array(factors: tuple[float, ...] | None) -> npt.NDArray[np.float64] | None:
+    return np.asarray(factors, dtype=np.float64) if factors else None
+
+
+def _factors(number: int, found: Any) -> tuple[float, ...] | None:
+    if found is None:
+        return None
+    if not isinstance(found, list) or not all(isinstance(factor, (int, float)) and 0 < factor < math.inf for factor in found):
+        raise ValueError(f"row {number} has factors that are not positive numbers")
+    return tuple(found)
 
 
 def _short(number: int, unit: str = "") -> str:

@@ -137,7 +137,7 @@ def _node(site: str, row: Row | None) -> dict[str, Any]:
 def _of_files(prefix: str, float_prefix: str) -> Source:
     floats, int8 = open_saved(float_prefix), open_saved(prefix)
     float_program, program = _program(floats), _program(int8)
-    subject = ProgramSubject(float_program, program)
+    subject = ProgramSubject(float_program, program, int8.channel_factors)
     source = Source(subject, float_program, float_program, program, Path(prefix).name, prefix=prefix, float_prefix=float_prefix)
     if os.path.exists(prefix + LEDGER_SUFFIX):
         source.ledger = Ledger.from_json(prefix + LEDGER_SUFFIX)

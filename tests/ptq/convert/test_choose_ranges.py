@@ -35,7 +35,7 @@ def grids(model: nn.Layer) -> list:
 
 
 def auto(*candidates) -> PTQConfig:
-    return PTQConfig(AutoQuantizer(candidates=candidates))
+    return PTQConfig(AutoQuantizer(candidates=candidates), per_channel_activations=False)
 
 
 def test_a_ruinous_default_is_replaced_everywhere():

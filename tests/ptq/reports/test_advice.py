@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from models import data
 from paddle import nn
-from report_nets import ABSMAX, Sound, batches, quantized, report_of, set_weight
+from report_nets import ABSMAX, ONE_RANGE, Sound, batches, quantized, report_of, set_weight
 
 import ptq
 from ptq import PTQConfig, QuantOverride
@@ -43,7 +43,7 @@ def weight_bits() -> ptq.Report:
 def weight_channels() -> ptq.Report:
     net = Sound()
     set_weight(net.block[2], lambda w: w * np.array([100, 1, 1, 1, 1, 1, 1, 1]).reshape(8, 1, 1, 1))
-    return report_of(net, PTQConfig(AbsmaxQuantizer(symmetric=False), AbsmaxQuantizer()))
+    return report_of(net, PTQConfig(AbsmaxQuantizer(symmetric=False), AbsmaxQuantizer(), per_channel_activations=False))
 
 
 def weight_outliers() -> ptq.Report:
@@ -51,7 +51,7 @@ def weight_outliers() -> ptq.Report:
     # one weight of each output channel is 1,000 times the others, and what it multiplies is always zero
     set_weight(net[0], lambda w: w * np.array([0, 1, 1, 1, 1, 1, 1, 1]).reshape(8, 1, 1, 1))
     set_weight(net[2], lambda w: w * np.array([1000, 1, 1, 1, 1, 1, 1, 1]).reshape(1, 8, 1, 1))
-    return report_of(net)
+    return report_of(net, ONE_RANGE)
 
 
 def range_outliers() -> ptq.Report:
@@ -69,7 +69,9 @@ def channels_uneven() -> ptq.Report:
     net = nn.Sequential(nn.Conv2D(3, 8, 1), nn.ReLU(), nn.Conv2D(8, 8, 1), nn.ReLU(), nn.Conv2D(8, 8, 1), nn.ReLU(), nn.Conv2D(8, 8, 1))
     set_weight(net[2], lambda w: w * np.array([200, 1, 1, 1, 1, 1, 1, 1]).reshape(8, 1, 1, 1))
     set_weight(net[4], lambda w: w * np.array([0.001, 1, 1, 1, 1, 1, 1, 1]).reshape(1, 8, 1, 1))
-    return report_of(net, PTQConfig(AbsmaxQuantizer(5), PerChannelAbsmaxQuantizer()), calibration=batches(8, 32))
+    return report_of(
+        net, PTQConfig(AbsmaxQuantizer(5), PerChannelAbsmaxQuantizer(), per_channel_activations=False), calibration=batches(8, 32)
+    )
 
 
 def clipped_by_rule() -> ptq.Report:
@@ -83,7 +85,7 @@ def calibration_narrow() -> ptq.Report:
 def unused_negatives() -> ptq.Report:
     net = nn.Sequential(nn.Conv2D(3, 8, 1), nn.Hardswish(), nn.Conv2D(8, 8, 1))
     set_weight(net[0], lambda w: w * 6)
-    config = PTQConfig(AbsmaxQuantizer(symmetric=True), PerChannelAbsmaxQuantizer())
+    config = PTQConfig(AbsmaxQuantizer(symmetric=True), PerChannelAbsmaxQuantizer(), per_channel_activations=False)
     return report_of(net, config, calibration=batches(8, 32))
 
 
@@ -95,7 +97,7 @@ def many_layers() -> ptq.Report:
     random = np.random.default_rng(0)
     for layer in layers[::2]:
         set_weight(layer, lambda w: random.standard_normal(w.shape) * np.sqrt(2 / w.shape[1]))
-    return report_of(net, PTQConfig(AbsmaxQuantizer(6), PerChannelAbsmaxQuantizer()))
+    return report_of(net, PTQConfig(AbsmaxQuantizer(6), PerChannelAbsmaxQuantizer(), per_channel_activations=False))
 
 
 def few_samples() -> ptq.Report:
