@@ -20,7 +20,7 @@ from ..layers.gridded import grids_of, make_gridded
 from ..passes.fuse import check_folded, fuse_named, fuse_traced
 from ..placement.overrides import place_overrides
 from ..placement.plan import Placement, place_calls, place_full
-from ..placement.webs import channel_layers, find_webs
+from ..placement.webs import before_activation, channel_layers, find_webs
 from ..registry import PTQRegistry
 from ..sites import CALL_INPUT
 from ..util.messages import warn
@@ -147,9 +147,7 @@ class Preparation:
         fixed = {value for name, value in values.items() if not self._may_be_per_channel(state, name)}
         webs = find_webs(graph, *channel_layers(allowed), set(values.values()) - fixed, fixed, state.traced.folded)
         axes = {value: web.axis for web in webs for value in web.labels}
-        befores = {
-            op.inputs[0]: axes[value] for web in webs for value in web.entries if (op := graph.producer(value)) and op.facts.activation
-        }
+        befores = {before_activation(graph, value): axes[value] for web in webs for value in web.entries}
         for name, value in values.items():
             axis = axes.get(value, befores.get(value))
             if axis is None or value in fixed:

@@ -15,7 +15,7 @@ from ..calibration.state import LayerState
 from ..graph.dataflow import Graph
 from ..layers import GridInput, QuantizedActivation, QuantizedLayer
 from ..placement.targets import TARGETS
-from ..placement.webs import Web, channel_layers, find_webs
+from ..placement.webs import Web, channel_layers, find_webs, is_depthwise
 from ..registry import PTQRegistry
 from .channel_costs import best_ratios
 from .channel_ratios import RatioGrid, RatioReader
@@ -72,7 +72,6 @@ class Chooser:
         folded: Collection[str],
     ) -> None:
         self._graph, self._plan, self._twins = graph, plan, twins
-        self._worth = max(TARGETS[plan.target].factor_worth, WORTH)
         self._fixed, self._folded = fixed, folded
         self._owners: dict[int, list[str]] = {}
         for owner, value in owners.items():
@@ -85,10 +84,16 @@ class Chooser:
         multiplied = {value for value, names in self._owners.items() if self._may_multiply(value, names)}
         while True:
             found = [self._choice(web) for web in find_webs(self._graph, *layers, multiplied, self._fixed, self._folded)]
-            refused = {value for choice in found if choice.gain < self._worth for value in choice.web.entries}
+            refused = {value for choice in found if choice.gain < self._worth(choice.web) for value in choice.web.entries}
             if not refused:
                 return [choice for choice in found if choice.gain >= WORTH or choice.is_free]
             multiplied -= refused
+
+    def _worth(self, web: Web) -> float:
+        """What multiplications in front of a web's grids must gain, in dB."""
+        target = TARGETS[self._plan.target]
+        keeps_integers = any(is_depthwise(self._plan.layers[name]) for name in web.readers)
+        return max(target.factor_worth if keeps_integers else target.dense_worth, WORTH)
 
     def _may_multiply(self, value: int, names: Collection[str]) -> bool:
         """Whether all that reads a value reads it from behind its grid."""

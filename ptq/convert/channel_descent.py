@@ -37,15 +37,15 @@ def descend(grids: Sequence[RatioGrid], readers: Sequence[RatioReader], costs: A
     terms: list[_GridTerm | _WeightTerm] = [_GridTerm(grid, costs) for grid in grids]
     terms += [_WeightTerm(reader, cost) for reader, cost in zip(readers, weights, strict=True) if cost]
 
-    def total(free: Array) -> tuple[float, Array]:
+    def log_cost(free: Array) -> tuple[float, Array]:
         logs = np.concatenate([[0.0], free])
-        found, slope = 0.0, np.zeros(start.size)
+        total, slope = np.finfo(np.float64).tiny, np.zeros(start.size)
         for term in terms:
-            found += term.add_to(slope, logs)
-        return found, slope[1:]
+            total += term.add_to(slope, logs)
+        return float(np.log(total)), slope[1:] / total
 
     first = np.log(start[1:] / start[0])
-    found = minimize(total, first, jac=True, method="L-BFGS-B", bounds=[(-FARTHEST, FARTHEST)] * first.size, options={"maxiter": STEPS})
+    found = minimize(log_cost, first, jac=True, method="L-BFGS-B", bounds=[(-FARTHEST, FARTHEST)] * first.size, options={"maxiter": STEPS})
     return np.asarray(np.exp(np.concatenate([[0.0], found.x])))
 
 

@@ -20,6 +20,7 @@ from ..calibration.state import State
 from ..graph.dataflow import Graph
 from ..layers import GridInput, QuantizedActivation, QuantizedLayer
 from ..placement.targets import TARGETS
+from ..placement.webs import before_activation, is_depthwise
 from .channel_choice import Choice, Chooser, ratio_grid, takes_ratios
 from .plan import Plan
 from .weights import Rounding, integer_weights
@@ -94,17 +95,16 @@ class _Ratios:
     def _take_up(self, name: str, ratios: Array, rounding: Rounding) -> None:
         twin, layer, factors = self.twins[name], self.plan.layers[name], ratios.astype(np.float32)
         if isinstance(twin, QuantizedLayer) and (factors != 1).any():
-            keeps = getattr(layer, "_groups", 1) == getattr(layer, "_in_channels", 0) and twin.weight_scale.size > 1
+            keeps = is_depthwise(layer) and twin.weight_scale.size > 1
             twin.scale_channels(factors, None if keeps else integer_weights(layer, self.plan.states[name], rounding, factors)[0])
 
     def _set_result_before(self, choice: Choice, value: int) -> None:
         """Gives the result of a layer, of which an activation makes ``value``, ratios too, which are taken back behind its grid."""
-        op = self.graph.producer(value)
-        source = op.inputs[0] if op is not None and op.facts.activation else -1
+        source = before_activation(self.graph, value)
         owner = next((name for name, own in self.owners.items() if own == source), "")
-        producer = self._producer(source)
+        producer = "" if source is None else self._producer(source)
         grid = self.twins.get(owner)
-        if not producer or not isinstance(grid, QuantizedActivation):
+        if source is None or not producer or not isinstance(grid, QuantizedActivation):
             return
         own = ratio_grid(self.plan.states[owner], choice.web.labels[value])
         gains = choice.squares[own.labels] * (own.ranges.abs_max > 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from ..calibration.state import State
 from ..graph.dataflow import Graph, Op
 from ..placement.targets import Target
-from .shifts import added_number
 from .single_grids import SingleGrids
 
 __all__ = ["integer_activations"]
@@ -31,5 +30,5 @@ def _ends_on_grid(op: Op, graph: Graph, grids: SingleGrids) -> bool:
     if grids.of(result) is not None:
         return True
     readers = graph.consumers(result)
-    is_shifted = len(readers) == 1 and result not in graph.outputs and bool(added_number(readers[0], graph))
+    is_shifted = len(readers) == 1 and result not in graph.outputs and bool(graph.added_number(readers[0]))
     return is_shifted and grids.of(readers[0].outputs[0]) is not None

@@ -19,7 +19,7 @@ from ..layers import GridInput, QuantizedLayer
 from ..registry import PTQRegistry
 from .single_grids import SingleGrids
 
-__all__ = ["added_number", "settle_shifts"]
+__all__ = ["settle_shifts"]
 
 READERS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 
@@ -37,7 +37,7 @@ def settle_shifts(model: nn.Layer, state: State, grids: SingleGrids, twins: Mapp
         return
     numbers = {tensor.name: tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.size == 1}
     for op in graph.ops:
-        parameter = added_number(op, graph)
+        parameter = graph.added_number(op)
         if parameter not in numbers or (twin := grids.of(op.outputs[0])) is None or twin.input_qparams is None:
             continue
         reader = _only_reader(op, graph, twins)
@@ -49,14 +49,6 @@ def settle_shifts(model: nn.Layer, state: State, grids: SingleGrids, twins: Mapp
         missing = number - steps * scale
         twin.shift_input(-missing)
         reader.shift_results(_gains(reader) * np.float32(missing))
-
-
-def added_number(op: Op, graph: Graph) -> str:
-    """The name of the parameter that an addition adds to its other operand; empty when it is none."""
-    if op.plain_name != "add":
-        return ""
-    producers = [graph.producer(value) for value in op.inputs[:2]]
-    return next((producer.parameter for producer in producers if producer is not None and producer.parameter), "")
 
 
 def _only_reader(op: Op, graph: Graph, twins: Mapping[str, GridInput]) -> QuantizedLayer | None:

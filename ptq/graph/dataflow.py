@@ -168,6 +168,13 @@ class Graph:
         parameters = (op for site in sites for op in self.ops_of(site) if op.name == "builtin.parameter")
         return all(id(reader) in own for op in parameters for value in op.outputs for reader in self.consumers(value))
 
+    def added_number(self, op: Op) -> str:
+        """The name of the parameter that an addition adds to its other operand; empty when it is none."""
+        if op.plain_name != "add":
+            return ""
+        producers = [self.producer(value) for value in op.inputs[:2]]
+        return next((producer.parameter for producer in producers if producer is not None and producer.parameter), "")
+
     def output_rank(self, layer: str) -> int:
         """Number of dimensions of the layer's output; 0 when it is never used."""
         sites = self.sites_of(layer)

@@ -322,16 +322,12 @@ class QuantizedLayer(GridInput):
 def by_channel(layer: nn.Layer, factors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A factor for each channel that a convolution or a Linear reads, ``[C]``, in a shape that broadcasts over its weight."""
     info = PTQRegistry.layer_info(layer)
-    ndim = (
-        next(iter(info.weights_of(layer).values())).ndim
-        if not isinstance(layer, QuantizedLayer)
-        else layer._buffers["weight_quantized"].ndim
-    )
+    weight = layer._buffers["weight_quantized"] if isinstance(layer, QuantizedLayer) else next(iter(info.weights_of(layer).values()))
     if info.quant_axis == 1:  # [in, out, ..]
-        return factors.reshape([-1] + [1] * (ndim - 1))
-    outputs, groups = layer._out_channels, layer._groups
+        return factors.reshape([-1] + [1] * (weight.ndim - 1))
+    outputs, groups = weight.shape[0], layer._groups
     each = np.repeat(factors.reshape(groups, -1), outputs // groups if groups > 1 else 1, axis=0)
-    return each.reshape(*each.shape, *[1] * (ndim - 2))
+    return each.reshape(*each.shape, *[1] * (weight.ndim - 2))
 
 
 def dequantized(layer: Any, name: str) -> paddle.Tensor:

@@ -36,6 +36,7 @@ class Target:
         returns: whether what the model returns must be on a grid.
         on_integers: activations that can be made of kernels for integers, see `convert.integer_activations`.
         factor_worth: dB of predicted error that a multiplication of each channel in front of a grid must gain to be worth its time.
+        dense_worth: the same where no depthwise convolution reads the grid, so that weights take up the ratios and are rounded anew.
         max_bits: the widest grid that kernels compute with.
     """
 
@@ -50,6 +51,7 @@ class Target:
     returns: bool = True
     on_integers: frozenset[str] = frozenset()
     factor_worth: float = 1.0
+    dense_worth: float = 3.0
     max_bits: int = 8
 
 
@@ -89,7 +91,8 @@ OPENVINO = Target(
     kernels=ANY.kernels,
     fused=ELEMENTWISE,
     returns=False,
-    factor_worth=0.0,  # they become the scales of a grid per channel, which it has
+    factor_worth=0.0,
+    dense_worth=0.0,  # they become the scales of a grid per channel, which it has
 )
 
 # The engine that Paddle Inference runs int8 with is OpenVINO's.

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from ..graph.dataflow import CallSite, Graph
 from .channel_links import FIXED, ChannelLinks
 
-__all__ = ["Web", "channel_layers", "find_webs"]
+__all__ = ["Web", "before_activation", "channel_layers", "find_webs", "is_depthwise"]
 
 Labels = npt.NDArray[np.int64]
 
@@ -54,6 +54,11 @@ def channel_layers(layers: Mapping[str, nn.Layer]) -> tuple[list[str], list[str]
     return convolutions, [name for name, layer in layers.items() if isinstance(layer, nn.Linear)]
 
 
+def is_depthwise(layer: nn.Layer) -> bool:
+    """Whether a layer is a convolution that reads each channel by itself."""
+    return isinstance(layer, CONVOLUTIONS) and layer._groups == layer._in_channels > 1
+
+
 def find_webs(
     graph: Graph,
     convolutions: Collection[str],
@@ -85,6 +90,14 @@ def find_webs(
         links.fix(fixed)
         found += _webs(links, sites)
     return found
+
+
+def before_activation(graph: Graph, value: int) -> int | None:
+    """The tensor that an activation makes a value of, a learned number added to it or not; ``None`` where none does."""
+    op = graph.producer(value)
+    if op is not None and graph.added_number(op):
+        op = next((made for read in op.inputs[:2] if (made := graph.producer(read)) is not None and made.facts.activation), None)
+    return op.inputs[0] if op is not None and op.facts.activation else None
 
 
 def _only_call(graph: Graph, name: str) -> CallSite | None:

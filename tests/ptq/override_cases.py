@@ -14,8 +14,9 @@ from quantizers import AbsmaxQuantizer, PerChannelAbsmaxQuantizer
 
 
 def config(overrides: Any, placement: str = "compute") -> PTQConfig:
-    """Abs-max everywhere, but for the overrides."""
-    return PTQConfig(AbsmaxQuantizer(), PerChannelAbsmaxQuantizer(), placement=placement, overrides=overrides)
+    """Abs-max everywhere, but for the overrides; weights take up no ratios of channels."""
+    rules = AbsmaxQuantizer(), PerChannelAbsmaxQuantizer()
+    return PTQConfig(*rules, placement=placement, overrides=overrides, per_channel_activations=False)
 
 
 def quantized(overrides: Any, placement: str = "compute", model: nn.Layer | None = None) -> nn.Layer:

@@ -13,6 +13,7 @@ from paddle import nn
 from quantizers import QParams
 
 from ...graph.operators import OPERATORS, Moves
+from ...placement.webs import is_depthwise
 from ...programs import Program
 from ...programs.program import layer_at
 from ...programs.rounding import Rounding, roundings
@@ -103,7 +104,7 @@ class ProgramFacts:
         """What each channel that a depthwise convolution reads is multiplied by, ``[C]``; notes the producer that does so."""
         path, _, reads, _, _ = self._program._steps[other.step]
         layer = layer_at(self._program, path) if path else None
-        if not isinstance(layer, (nn.Conv1D, nn.Conv2D, nn.Conv3D)) or layer._groups != layer._in_channels or layer._groups == 1:
+        if not is_depthwise(layer):
             return None
         place = reads[0]
         for _ in range(4):
