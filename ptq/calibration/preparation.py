@@ -20,7 +20,7 @@ from ..layers.gridded import grids_of, make_gridded
 from ..passes.fuse import check_folded, fuse_named, fuse_traced
 from ..placement.overrides import place_overrides
 from ..placement.plan import Placement, place_calls, place_full
-from ..placement.webs import before_activation, channel_layers, find_webs
+from ..placement.webs import before_activation, capped_values, channel_layers, find_webs
 from ..registry import PTQRegistry
 from ..sites import CALL_INPUT
 from ..util.messages import warn
@@ -145,7 +145,8 @@ class Preparation:
         state.traced.values = values
         allowed = {name: layer for name, layer in compute.items() if self._may_be_per_channel(state, name)}
         fixed = {value for name, value in values.items() if not self._may_be_per_channel(state, name)}
-        webs = find_webs(graph, *channel_layers(allowed), set(values.values()) - fixed, fixed, state.traced.folded)
+        known = (*channel_layers(allowed), set(values.values()) - fixed, fixed, state.traced.folded)
+        webs = [web for capped in ((), capped_values(graph)) for web in find_webs(graph, *known, capped)]
         axes = {value: web.axis for web in webs for value in web.labels}
         befores = {before_activation(graph, value): axes[value] for web in webs for value in web.entries}
         for name, value in values.items():

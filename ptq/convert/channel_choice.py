@@ -15,9 +15,9 @@ from ..calibration.state import LayerState
 from ..graph.dataflow import Graph
 from ..layers import GridInput, QuantizedActivation, QuantizedLayer
 from ..placement.targets import TARGETS
-from ..placement.webs import Web, channel_layers, find_webs, is_depthwise
+from ..placement.webs import Web, capped_values, channel_layers, find_webs, is_depthwise
 from ..registry import PTQRegistry
-from .channel_costs import best_ratios
+from .channel_costs import best_ratios, even_ratios
 from .channel_ratios import RatioGrid, RatioReader
 from .plan import Plan
 
@@ -82,12 +82,24 @@ class Chooser:
         """What gains, webs with multiplications only where it is worth those; without them a web may be several."""
         layers = channel_layers({name: layer for name, layer in self._plan.layers.items() if takes_ratios(self._twins[name])})
         multiplied = {value for value, names in self._owners.items() if self._may_multiply(value, names)}
+        capped = capped_values(self._graph)
         while True:
-            found = [self._choice(web) for web in find_webs(self._graph, *layers, multiplied, self._fixed, self._folded)]
+            webs = find_webs(self._graph, *layers, multiplied, self._fixed, self._folded, capped)
+            open_ended = {value for web in webs if not self._ends_at_caps(web) for value in web.caps}
+            if open_ended:
+                capped -= open_ended
+                continue
+            found = [self._choice(web) for web in webs]
             refused = {value for choice in found if choice.gain < self._worth(choice.web) for value in choice.web.entries}
             if not refused:
                 return [choice for choice in found if choice.gain >= WORTH or choice.is_free]
             multiplied -= refused
+
+    def _ends_at_caps(self, web: Web) -> bool:
+        """Whether all channels behind a ReLU6 may be even, so that its upper end is that of their one grid."""
+        grids = [name for value in web.labels for name in self._owners.get(value, [])]
+        is_even = all(labels.all() and np.unique(labels).size == labels.size for labels in web.labels.values())
+        return len(grids) == 1 and not web.entries and is_even and all(is_depthwise(self._plan.layers[name]) for name in web.readers)
 
     def _worth(self, web: Web) -> float:
         """What multiplications in front of a web's grids must gain, in dB."""
@@ -96,7 +108,10 @@ class Chooser:
         return max(target.factor_worth if keeps_integers else target.dense_worth, WORTH)
 
     def _may_multiply(self, value: int, names: Collection[str]) -> bool:
-        """Whether all that reads a value reads it from behind its grid."""
+        """Whether all that reads a value reads it from behind its grid, and nothing that computes it is merged with the grid."""
+        producer = self._graph.producer(value)
+        if producer is not None and producer.plain_name in TARGETS[self._plan.target].merged:
+            return False
         return isinstance(self._twins[next(iter(names))], QuantizedActivation) or len(self._graph.consumers(value)) == 1
 
     def _choice(self, web: Web) -> Choice:
@@ -114,7 +129,8 @@ class Chooser:
             # what changes the integers of a weight would change what the ranges of such a rule are chosen by
             is_auto = any(isinstance(self._plan.states[name].in_act_quantizer, AutoQuantizer) for name in grids)
             is_open = bool(grids) and not (is_auto and not all(reader.keeps_integers for reader in readers))
-            ratios, gain = best_ratios(list(grids.values()), readers, web.count) if is_open else (np.ones(web.count), -np.inf)
+            find = even_ratios if web.caps else best_ratios
+            ratios, gain = find(list(grids.values()), readers, web.count) if is_open else (np.ones(web.count), -np.inf)
             is_free = is_open and not web.entries and gain > -WORTH and all(reader.keeps_integers for reader in readers)
             self._known[key] = Choice(web, ratios, gain, grids, squares, is_free)
         return self._known[key]

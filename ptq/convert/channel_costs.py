@@ -18,7 +18,7 @@ from ..placement.channel_links import FIXED
 from .channel_descent import descend
 from .channel_ratios import RatioGrid, RatioReader
 
-__all__ = ["best_ratios"]
+__all__ = ["best_ratios", "even_ratios"]
 
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -33,28 +33,59 @@ def best_ratios(grids: Sequence[RatioGrid], readers: Sequence[RatioReader], coun
 
     What counts is the mean over the readers, each relative to before; a grid counts for all readers of its channels.
     """
-    gains = np.stack([_spread(own.squares, own.labels, count) for own in readers])
-    before = np.array([_activation_noise(grids, [grid.step for grid in grids], gain, np.ones(count)) for gain in gains])
-    weights = np.array([own.noise for own in readers])
-    whole = np.maximum(before + weights, np.finfo(np.float64).tiny)
+    costs = _Costs(grids, readers, count)
     keeps_all = all(own.keeps_integers for own in readers)
-
-    def cost_of(ratios: Array) -> float:
-        steps = [float(grid.with_ratios(ratios).scale) for grid in grids]
-        costs = [_activation_noise(grids, steps, gain, ratios) + own.noise_with(ratios) for gain, own in zip(gains, readers, strict=True)]
-        return float(np.mean(np.array(costs) / whole))
-
     best, least = np.ones(count), 1.0
-    for ratios in _candidates(grids, readers, gains, count):
-        cost = cost_of(ratios)
+    for ratios in _candidates(grids, readers, costs.gains, count):
+        cost = costs.of(ratios)
         if cost < least or (keeps_all and cost <= least * (1 + AS_GOOD)):  # the last are as even as channels can be
             best, least = ratios, cost
     if not keeps_all:
-        parts = [0.0 if own.keeps_integers else own.noise / all_of / len(readers) for own, all_of in zip(readers, whole, strict=True)]
-        optimum = descend(grids, readers, np.mean(gains / whole[:, None], axis=0), parts, best)
-        found = [(cost_of(ratios), ratios) for ratios in (optimum**power for power in POWERS)]
+        optimum = descend(grids, readers, costs.of_noise(), costs.of_weights(), best)
+        found = [(costs.of(ratios), ratios) for ratios in (optimum**power for power in POWERS)]
         least, best = min([(least, best), *found], key=lambda pair: pair[0])
-    return best, -10 * float(np.log10(least)) if least > 0 else np.inf
+    return best, _decibels(least)
+
+
+def even_ratios(grids: Sequence[RatioGrid], readers: Sequence[RatioReader], count: int) -> tuple[Array, float]:
+    """The ratios that make all channels end where the smallest does, and how many dB less they cost the readers, as `best_ratios`.
+
+    All are at least 1, so that a ReLU6 in front of the grid caps none of them below the grid's end, and one that reaches 6 ends there.
+    """
+    costs = _Costs(grids, readers, count)
+    *_, even = _candidates(grids, readers, costs.gains, count)
+    even = np.concatenate([[1.0], even[1:] / even[1:].min()])
+    return even, _decibels(costs.of(even))
+
+
+class _Costs:
+    """What rounding costs the readers of one web, relative to what it costs without ratios."""
+
+    def __init__(self, grids: Sequence[RatioGrid], readers: Sequence[RatioReader], count: int) -> None:
+        self.grids, self.readers = grids, readers
+        self.gains = np.stack([_spread(own.squares, own.labels, count) for own in readers])
+        before = np.array([_activation_noise(grids, [grid.step for grid in grids], gain, np.ones(count)) for gain in self.gains])
+        self.whole = np.maximum(before + np.array([own.noise for own in readers]), np.finfo(np.float64).tiny)
+
+    def of(self, ratios: Array) -> float:
+        """The mean over the readers with these ratios; 1 without."""
+        steps = [float(grid.with_ratios(ratios).scale) for grid in self.grids]
+        pairs = zip(self.gains, self.readers, strict=True)
+        costs = [_activation_noise(self.grids, steps, gain, ratios) + own.noise_with(ratios) for gain, own in pairs]
+        return float(np.mean(np.array(costs) / self.whole))
+
+    def of_noise(self) -> Array:
+        """What noise of power one on each ratio's channels costs, ``[count]``."""
+        return np.asarray(np.mean(self.gains / self.whole[:, None], axis=0))
+
+    def of_weights(self) -> list[float]:
+        """What the weights that each reader has cost; 0 where they keep their integers."""
+        pairs = zip(self.readers, self.whole, strict=True)
+        return [0.0 if own.keeps_integers else own.noise / whole / len(self.readers) for own, whole in pairs]
+
+
+def _decibels(cost: float) -> float:
+    return -10 * float(np.log10(cost)) if cost > 0 else np.inf
 
 
 def _activation_noise(grids: Sequence[RatioGrid], steps: Sequence[float], gain: Array, ratios: Array) -> float:

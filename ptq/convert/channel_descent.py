@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 from .channel_ratios import RatioGrid, RatioReader
 
@@ -71,12 +70,12 @@ class _WeightTerm:
 
     def __init__(self, reader: RatioReader, cost: float) -> None:
         groups = reader.weight.shape[0]
-        self.labels = reader.labels.reshape(groups, 1, -1)
-        self.powers = reader.powers.reshape(groups, 1, -1)
-        with np.errstate(divide="ignore"):
-            self.largest = np.log(
-                np.abs(reader.weight).max(axis=3 if reader.per_output else (1, 3), keepdims=True)[..., 0], dtype=np.float64
-            )
+        self.labels, self.powers = reader.labels.reshape(groups, -1), reader.powers.reshape(groups, -1)
+        largest = np.abs(reader.weight).max(axis=3 if reader.per_output else (1, 3), keepdims=True)[..., 0].astype(np.float64)
+        rows = largest.max(axis=2, keepdims=True)
+        # so that a norm over channels is a product with a matrix
+        self.shape = (largest / np.where(rows > 0, rows, 1.0)) ** ORDER
+        self.squares = np.square(rows[..., 0])
         self.factor = 1.0
         now = self.add_to(np.zeros(int(reader.labels.max()) + 1), np.zeros(int(reader.labels.max()) + 1))
         self.factor = cost / now if now else 0.0
@@ -84,17 +83,22 @@ class _WeightTerm:
     def add_to(self, slope: Array, logs: Array) -> float:
         """Adds the gradient to ``slope`` and returns the value."""
         own = logs[self.labels]
-        log_scales, shares = _norm(self.largest + own)
-        scales = np.exp(2 * log_scales)
-        reach = self.powers * np.exp(-2 * own)
-        steps, sums = scales.sum(axis=1, keepdims=True), reach.sum(axis=2, keepdims=True)
-        change = (scales * shares).sum(axis=1, keepdims=True) * sums - steps * reach
-        np.add.at(slope, self.labels.reshape(-1), 2 * self.factor * change.reshape(-1))
-        return self.factor * float((steps * sums).sum())
+        top = own.max()
+        each = np.exp(ORDER * (own - top))
+        sums = (self.shape @ each[..., None])[..., 0]
+        scales = self.squares * np.exp(2 * top) * sums ** (2 / ORDER)
+        steps, reach = scales.sum(axis=1, keepdims=True), self.powers * np.exp(-2 * own)
+        whole = reach.sum(axis=1, keepdims=True)
+        shares = each * ((scales / np.where(sums > 0, sums, 1.0))[:, None] @ self.shape)[:, 0]
+        np.add.at(slope, self.labels.reshape(-1), 2 * self.factor * (shares * whole - steps * reach).reshape(-1))
+        return self.factor * float((steps * whole).sum())
 
 
-def _norm(logs: Array) -> tuple[Array, Array]:
-    """The logarithm of the norm of ``exp(logs)`` over the last axis, which is kept, and its gradient."""
-    whole = np.asarray(logsumexp(ORDER * logs, axis=-1, keepdims=True))
-    whole = np.where(np.isfinite(whole), whole, 0.0)
-    return whole / ORDER, np.exp(ORDER * logs - whole)
+def _norm(logs: Array) -> tuple[float, Array]:
+    """The logarithm of the norm of ``exp(logs)``, ``[C]``, and its gradient; 0 for a norm of nothing."""
+    top = logs.max()
+    if not np.isfinite(top):
+        return 0.0, np.zeros(logs.size)
+    powers = np.exp(ORDER * (logs - top))
+    total = powers.sum()
+    return float(top + np.log(total) / ORDER), powers / total

@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from ..graph.dataflow import Graph, Op
 from ..graph.operators import Cost
 
-__all__ = ["FIXED", "ChannelLinks"]
+__all__ = ["CAPPED", "FIXED", "ChannelLinks"]
 
 Nodes = npt.NDArray[np.int64]
 Ties = list[tuple[Nodes, Nodes]]
@@ -29,6 +29,8 @@ HOMOGENEOUS = frozenset({"relu", "leaky_relu", "prelu", "abs", "assign", "cast",
 HOMOGENEOUS |= {"pool2d", "pool3d", "max_pool2d_with_index", "max_pool3d_with_index"}
 HOMOGENEOUS |= {"nearest_interp", "bilinear_interp", "bicubic_interp", "linear_interp", "trilinear_interp"}
 RESHAPES = frozenset({"reshape", "flatten", "squeeze", "unsqueeze", "view_shape"})
+# Homogeneous as long as ratios are at least 1 and what saturates behind it ends where it does.
+CAPPED = "relu6"
 SUMS = frozenset({"add", "subtract", "maximum", "minimum"})
 SPLITS = frozenset({"split", "split_with_num"})
 
@@ -43,19 +45,28 @@ class ChannelLinks:
         multiplied: values in front of whose grid a multiplication may undo ratios, where what computes them needs those of its operands
             to be 1.
         folded: ids of operations that are folded into others, and hand on what they read.
+        capped: values that a ReLU6 computes, which ratios of at least 1 pass through.
 
     Attributes:
-        sources: those of them.
+        sources: those of ``multiplied``.
+        caps: those of ``capped``.
     """
 
     def __init__(
-        self, graph: Graph, axis: int, skipped: Collection[int], multiplied: Collection[int] = (), folded: Collection[int] = ()
+        self,
+        graph: Graph,
+        axis: int,
+        skipped: Collection[int],
+        multiplied: Collection[int] = (),
+        folded: Collection[int] = (),
+        capped: Collection[int] = (),
     ) -> None:
         self.graph, self.axis = graph, axis
         self._first: dict[int, tuple[int, int]] = {}
         self._pairs: Ties = []
-        self._multiplied, self._folded = set(multiplied), folded
+        self._multiplied, self._folded, self._capped = set(multiplied), folded, capped
         self.sources: set[int] = set()
+        self.caps: set[int] = set()
         count = FIXED + 1
         for value, shape in graph.shapes.items():
             size = shape[axis] if len(shape) >= (2 if axis == 1 else 3) else -1
@@ -117,6 +128,9 @@ class ChannelLinks:
             return []
         if name in HOMOGENEOUS:
             return None if name in ("pad3d", "dropout") and not op.moves else self._alike(op.inputs[0], op.outputs[0])
+        if name == CAPPED and op.outputs[0] in self._capped:
+            self.caps.add(op.outputs[0])
+            return self._alike(op.inputs[0], op.outputs[0])
         if name in RESHAPES:
             return self._alike(op.inputs[0], op.outputs[0], is_moved=True) if self._keeps_channels(op) else None
         if name in SUMS:

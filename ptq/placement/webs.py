@@ -12,9 +12,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..graph.dataflow import CallSite, Graph
-from .channel_links import FIXED, ChannelLinks
+from .channel_links import CAPPED, FIXED, ChannelLinks
 
-__all__ = ["Web", "before_activation", "channel_layers", "find_webs", "is_depthwise"]
+__all__ = ["Web", "before_activation", "capped_values", "channel_layers", "find_webs", "is_depthwise"]
 
 Labels = npt.NDArray[np.int64]
 
@@ -32,6 +32,7 @@ class Web:
         readers: the layers whose weights take the ratios up, with the value that each reads.
         producers: the layers whose weights undo them, with the value that each computes.
         entries: values whose ratios a multiplication in front of their grid undoes.
+        caps: values that a ReLU6 computes of values of the web.
     """
 
     axis: int
@@ -39,6 +40,7 @@ class Web:
     readers: dict[str, int] = field(default_factory=dict)
     producers: dict[str, int] = field(default_factory=dict)
     entries: tuple[int, ...] = ()
+    caps: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -59,6 +61,11 @@ def is_depthwise(layer: nn.Layer) -> bool:
     return isinstance(layer, CONVOLUTIONS) and layer._groups == layer._in_channels > 1
 
 
+def capped_values(graph: Graph) -> set[int]:
+    """All that a ReLU6 computes."""
+    return {op.outputs[0] for op in graph.ops if op.plain_name == CAPPED}
+
+
 def find_webs(
     graph: Graph,
     convolutions: Collection[str],
@@ -66,6 +73,7 @@ def find_webs(
     multiplied: Collection[int],
     fixed: Collection[int] = (),
     folded: Collection[str] = (),
+    capped: Collection[int] = (),
 ) -> list[Web]:
     """The webs of one model that some layer reads.
 
@@ -75,6 +83,7 @@ def find_webs(
         multiplied: values in front of whose grid a multiplication may stand.
         fixed: values whose ratios are 1 in any case.
         folded: the batch norms of the graph that are folded into other layers.
+        capped: values that a ReLU6 computes, which ratios of at least 1 pass through.
     """
     found = []
     calls = {name: site for name in (*convolutions, *linears) if (site := _only_call(graph, name)) is not None}
@@ -84,9 +93,8 @@ def find_webs(
         sites = {name: site for name, site in calls.items() if (name not in linears or is_matrix[name]) == (axis == 1)}
         inner = {id(op) for site in sites.values() for op in graph.ops_of(site)}
         results = {site.outputs[0] for site in sites.values()}
-        links = ChannelLinks(
-            graph, axis, inner, {value for value in multiplied if value not in results and value not in graph.inputs}, handed_on
-        )
+        entries = {value for value in multiplied if value not in results and value not in graph.inputs}
+        links = ChannelLinks(graph, axis, inner, entries, handed_on, capped)
         links.fix(fixed)
         found += _webs(links, sites)
     return found
@@ -120,6 +128,7 @@ def _webs(links: ChannelLinks, sites: Mapping[str, CallSite]) -> list[Web]:
                 getattr(webs[int(group[of_value[value].max()])], ends)[name] = value
     for web in webs.values():
         web.entries = tuple(value for value in web.labels if value in links.sources)
+        web.caps = tuple(value for value in web.labels if value in links.caps)
         used = np.unique(np.concatenate([[FIXED], *web.labels.values()]))
         web.labels = {value: np.searchsorted(used, own) for value, own in web.labels.items()}
     return [web for web in webs.values() if web.readers]

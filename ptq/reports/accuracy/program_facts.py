@@ -104,7 +104,7 @@ class ProgramFacts:
         """What each channel that a depthwise convolution reads is multiplied by, ``[C]``; notes the producer that does so."""
         path, _, reads, _, _ = self._program._steps[other.step]
         layer = layer_at(self._program, path) if path else None
-        if not is_depthwise(layer):
+        if layer is None or not is_depthwise(layer):
             return None
         place = reads[0]
         for _ in range(4):

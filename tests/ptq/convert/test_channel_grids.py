@@ -13,11 +13,12 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812 - its usual name
 import pytest
 from channel_cases import lcnet, quantized, spread, sqnr
-from models import Net, data
+from models import Net, calibrated, data
 from paddle import nn
 
 from ptq import Calibration, ImperativePTQ, PTQConfig, QuantOverride
 from ptq.calibration.state import state_of
+from ptq.layers.gridded import grids_of
 from quantizers import AutoQuantizer
 
 ACTS = {"relu": F.relu, "hardswish": F.hardswish, "relu6": lambda x: F.relu6(x)}
@@ -49,6 +50,30 @@ def test_a_relu_lets_the_weights_before_it_take_the_ratios_and_nothing_is_comput
     assert all("input_factor" not in layer._buffers for layer in model.sublayers())
     multiplied = quantized(lcnet(F.hardswish), "compute")
     assert "input_factor" in multiplied.blocks[1].dw._buffers
+
+
+@pytest.mark.parametrize("target", ["any", "openvino"])
+def test_a_relu6_lets_them_too_and_channels_that_reach_6_end_there(target: str) -> None:
+    """By the largest number that the grid has for each channel: that of its range, which is 6 where more would come."""
+    net = lcnet(F.relu6)
+    for block in net.blocks[1:]:
+        block.dw.weight.set_value(block.dw.weight * 50)
+    x = data(16, 3, 24, 24)
+    model = ImperativePTQ().convert(calibrated(net, x, config=PTQConfig(placement="full")), target=target)
+    assert "input_factor" not in grids_of(model)["blocks.0.relu6#1"]._buffers
+    dw, seen = model.blocks[1].dw, []
+    float_hook = net.blocks[1].dw.register_forward_pre_hook(lambda _, given: seen.append(given[0].numpy()))
+    with paddle.no_grad():
+        net(x)
+    float_hook.remove()
+    reached = seen[0].max(axis=(0, 2, 3)).astype(np.float64)
+    grid = grids_of(model)["blocks.0.relu6#1"].input_qparams
+    ends = float(grid.scale) * (grid.quant_max - int(grid.zero_point)) / np.asarray(dw.input_factors)
+    live = reached > 0
+    assert (reached == 6).any()
+    assert (reached[live] < 5).any()
+    np.testing.assert_allclose(ends[live], reached[live], rtol=1e-5)
+    assert (np.asarray(dw.input_factors) <= 1).all(), "nothing is capped at 6 before the grid's end"
 
 
 def test_the_fold_against_float64() -> None:

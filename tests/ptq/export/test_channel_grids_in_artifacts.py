@@ -28,7 +28,7 @@ def saved(act: Any, prefix: Path, capsys: pytest.CaptureFixture[str], **options:
     return model, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("act", [F.relu, F.hardswish], ids=["relu", "hardswish"])
+@pytest.mark.parametrize("act", [F.relu, F.relu6, F.hardswish], ids=["relu", "relu6", "hardswish"])
 def test_every_runtime_computes_all_of_it_in_int8(act: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, report = saved(act, tmp_path / "m", capsys)
     assert state_of(model).traced.channels
@@ -40,15 +40,17 @@ def test_every_runtime_computes_all_of_it_in_int8(act: Any, tmp_path: Path, caps
 
 
 def test_multiplications_stand_only_where_no_weights_can_take_the_ratios(tmp_path: Path) -> None:
-    """By the operations of the files: none after a ReLU, two for each HardSwish of one range otherwise."""
-    counts = {}
+    """By the operations of the files: none after a ReLU or a ReLU6, two for each HardSwish of one range otherwise."""
+    counts, factors = {}, 0
     off = {"per_channel_activations": False}
-    for name, act, options in (("relu", F.relu, {}), ("hardswish", F.hardswish, {}), ("one", F.hardswish, off)):
+    for name, act, options in (("relu", F.relu, {}), ("relu6", F.relu6, {}), ("hardswish", F.hardswish, {}), ("one", F.hardswish, off)):
         model = quantized(lcnet(act), "full", weight_quantizer=PerChannelAbsmaxQuantizer(WEIGHT_BITS), **options)
         export_onnx(model, str(tmp_path / name))
+        found = [buffer for layer in model.sublayers() for buffer in layer._buffers if buffer in ("input_factor", "output_factor")]
+        factors = len(found) if name == "hardswish" else factors
         counts[name] = [node.op_type for node in onnx.load(tmp_path / f"{name}.onnx").graph.node].count("Mul")
-    assert counts["relu"] == 0
-    assert counts["hardswish"] - counts["one"] == 6  # three depthwise inputs, and the three results before their activations
+    assert counts["relu"] == counts["relu6"] == 0
+    assert counts["hardswish"] - counts["one"] == factors >= 6  # three depthwise inputs, and the three results before their activations
 
 
 @pytest.mark.slow

@@ -193,7 +193,8 @@ def test_in_one_call() -> None:
 
 def test_where_factors_are_free_they_need_no_large_gain(models: dict[str, nn.Layer], monkeypatch: pytest.MonkeyPatch) -> None:
     """By the factors in front of grids: none where a gain of 1000 dB is asked for, all of them where a factor costs nothing."""
-    asking = {name: replace(target, factor_worth=1000.0) if target.factor_worth else target for name, target in TARGETS.items()}
+    dear = {"factor_worth": 1000.0, "dense_worth": 1000.0}
+    asking = {name: replace(target, **dear) if target.factor_worth else target for name, target in TARGETS.items()}
     monkeypatch.setattr(channel_choice, "TARGETS", asking)
     counts = {}
     for target in TARGET_NAMES:

@@ -125,7 +125,7 @@ def test_saved_programs_give_the_same_figures_as_the_model_in_memory(tmp_path: P
             if (placement, a.name) == (
                 "full",
                 "head.fc",
-            ):  # an addition before it is in units of its own: its grids are those of the operands
+            ):  # the sum before it is in units of its own: grids are those of its operands
                 assert b.alone_db == pytest.approx(a.alone_db, abs=12)
             else:
                 assert (b.alone_db, b.input_db) == pytest.approx((a.alone_db, a.input_db), abs=0.3), a.name
