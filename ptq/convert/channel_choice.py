@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,10 +96,12 @@ class Chooser:
             multiplied -= refused
 
     def _ends_at_caps(self, web: Web) -> bool:
-        """Whether all channels behind a ReLU6 may be even, so that its upper end is that of their one grid."""
-        grids = [name for value in web.labels for name in self._owners.get(value, [])]
+        """Whether all channels that a ReLU6 computes may be even: the web's one grid rounds just that, so its upper end is the ReLU6's."""
+        grids = [(value, name) for value in web.labels for name in self._owners.get(value, [])]
+        if len(grids) != 1 or web.entries or web.caps != (grids[0][0],) or not self._is_read_from_grid(*grids[0]):
+            return False
         is_even = all(labels.all() and np.unique(labels).size == labels.size for labels in web.labels.values())
-        return len(grids) == 1 and not web.entries and is_even and all(is_depthwise(self._plan.layers[name]) for name in web.readers)
+        return is_even and all(is_depthwise(self._plan.layers[name]) for name in web.readers)
 
     def _worth(self, web: Web) -> float:
         """What multiplications in front of a web's grids must gain, in dB."""
@@ -107,12 +109,15 @@ class Chooser:
         keeps_integers = any(is_depthwise(self._plan.layers[name]) for name in web.readers)
         return max(target.factor_worth if keeps_integers else target.dense_worth, WORTH)
 
-    def _may_multiply(self, value: int, names: Collection[str]) -> bool:
+    def _may_multiply(self, value: int, names: Sequence[str]) -> bool:
         """Whether all that reads a value reads it from behind its grid, and nothing that computes it is merged with the grid."""
         producer = self._graph.producer(value)
-        if producer is not None and producer.plain_name in TARGETS[self._plan.target].merged:
-            return False
-        return isinstance(self._twins[next(iter(names))], QuantizedActivation) or len(self._graph.consumers(value)) == 1
+        is_merged = producer is not None and producer.plain_name in TARGETS[self._plan.target].merged
+        return not is_merged and self._is_read_from_grid(value, names[0])
+
+    def _is_read_from_grid(self, value: int, owner: str) -> bool:
+        """Whether all that reads a value reads it from behind the grid of that twin."""
+        return isinstance(self._twins[owner], QuantizedActivation) or len(self._graph.consumers(value)) == 1
 
     def _choice(self, web: Web) -> Choice:
         key = frozenset(web.labels)

@@ -76,6 +76,25 @@ def test_a_relu6_lets_them_too_and_channels_that_reach_6_end_there(target: str) 
     assert (np.asarray(dw.input_factors) <= 1).all(), "nothing is capped at 6 before the grid's end"
 
 
+@pytest.mark.parametrize("placement", ["compute", "full"])
+def test_a_relu6_keeps_its_cap_where_something_lies_between_it_and_the_grid(placement: str) -> None:
+    """A mean of what is capped is no cap of a mean: at 16 bits the function is the float one."""
+
+    def compute(net: Any, x: Any) -> Any:
+        return net.last(F.relu(net.dw(F.avg_pool2d(F.relu6(net.first(x)), 2))))
+
+    paddle.seed(0)
+    layers = {"first": nn.Conv2D(3, 8, 3, padding=1), "dw": nn.Conv2D(8, 8, 3, padding=1, groups=8), "last": nn.Conv2D(8, 4, 1)}
+    net = Net(compute, **layers)
+    spread(net.first, net.dw)
+    net.eval()
+    x = data(16, 3, 24, 24)
+    with paddle.no_grad():
+        assert float((net.first(x) > 6).astype("float32").mean()) > 0.1
+    model = quantized(net, placement, overrides={"": QuantOverride(activation_bits=16, weight_bits=16)}, calibration=x)
+    assert sqnr(net, model, x) > 70
+
+
 def test_the_fold_against_float64() -> None:
     """Weights and biases of the producer over the ratios, those of the reader times them, by an independent computation."""
     net = lcnet(F.relu)
