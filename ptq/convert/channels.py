@@ -104,7 +104,7 @@ class _Ratios:
         owner = next((name for name, own in self.owners.items() if own == source), "")
         producer = "" if source is None else self._producer(source)
         grid = self.twins.get(owner)
-        if source is None or not producer or not isinstance(grid, QuantizedActivation):
+        if source is None or not producer or not isinstance(grid, QuantizedActivation) or owner in self.found.done:
             return
         own = ratio_grid(self.plan.states[owner], choice.web.labels[value])
         gains = choice.squares[own.labels] * (own.ranges.abs_max > 0)

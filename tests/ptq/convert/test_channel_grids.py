@@ -95,6 +95,27 @@ def test_a_relu6_keeps_its_cap_where_something_lies_between_it_and_the_grid(plac
     assert sqnr(net, model, x) > 70
 
 
+def test_a_result_whose_activation_is_read_twice_is_scaled_once() -> None:
+    """By two depthwise convolutions, with a learned number added for each: at 16 bits the function is the float one."""
+
+    def compute(net: Any, x: Any) -> Any:
+        y = F.hardswish(net.first(x))
+        return net.last(F.relu(net.dw(y + net.one)) + F.relu(net.other(y + net.two)))
+
+    paddle.seed(0)
+    depthwise = {name: nn.Conv2D(8, 8, 3, padding=1, groups=8) for name in ("dw", "other")}
+    net = Net(compute, first=nn.Conv2D(3, 8, 3, padding=1), last=nn.Conv2D(8, 4, 1), **depthwise)
+    for name, number in (("one", 0.7), ("two", -0.2)):
+        setattr(net, name, net.create_parameter([1], default_initializer=nn.initializer.Constant(number)))
+    spread(net.first, net.dw)
+    net.other.weight.set_value(net.dw.weight)
+    net.eval()
+    x = data(16, 3, 24, 24)
+    model = quantized(net, "full", overrides={"": QuantOverride(activation_bits=16, weight_bits=16)}, calibration=x)
+    assert any("output_factor" in grid._buffers for grid in grids_of(model).values())
+    assert sqnr(net, model, x) > 70
+
+
 def test_the_fold_against_float64() -> None:
     """Weights and biases of the producer over the ratios, those of the reader times them, by an independent computation."""
     net = lcnet(F.relu)
