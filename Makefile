@@ -12,8 +12,9 @@ demo: $(VENV)/.installed-demo
 ocr: $(VENV)/.installed-ocr
 	GLOG_minloglevel=2 $(RUN) -W "ignore:No ccache found" -m ptq ocr
 
+# Without restarts: pytest-xdist waits for ever for the files of a worker that crashed among the last ones.
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+	$(RUN) -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 test-slow: $(VENV)/.installed-dev
 	$(RUN) -m pytest -m slow
