@@ -15,7 +15,7 @@ import numpy as np
 from ...util.extras import import_extra
 from .grids import INTEGERS
 
-__all__ = ["Place", "cut", "expose", "places_of"]
+__all__ = ["Place", "cut", "expose", "feeding", "places_of"]
 
 GIVEN = ":given"
 
@@ -71,3 +71,19 @@ def cut(simulated: Any, given: Mapping[str, np.ndarray]) -> tuple[Any, dict[str,
     make = onnx.helper.make_tensor_value_info
     copy.graph.input.extend(make(name + GIVEN, onnx.TensorProto.FLOAT, array.shape) for name, array in given.items())
     return copy, {name + GIVEN: array for name, array in given.items()}
+
+
+def feeding(simulated: Any, place: Place, places: Iterable[Place]) -> list[Place]:
+    """The places whose values the cut model computes this one of."""
+    known = {each.value: each for each in places}
+    producers = {name: node for node in simulated.graph.node for name in node.output}
+    found: dict[str, Place] = {}
+    pending, seen = list(producers[place.value].input), set()
+    while pending:
+        name = pending.pop()
+        if name in known:
+            found[name] = known[name]
+        elif name in producers and name not in seen:
+            seen.add(name)
+            pending += producers[name].input
+    return list(found.values())

@@ -124,7 +124,8 @@ def test_every_source(static: bool, source: str, make: Callable[[], Any], saved:
         found = answers(saved["json"], **{"sample_generator": None, source: make()}, algo="abs_max")
     finally:
         paddle.disable_static()
-    np.testing.assert_array_equal(found, by_hand(saved["json"], PTQConfig(AbsmaxQuantizer()), batch=1 if source == "sample_generator" else 4))
+    batch = 1 if source == "sample_generator" else 4
+    np.testing.assert_array_equal(found, by_hand(saved["json"], PTQConfig(AbsmaxQuantizer()), batch=batch))
 
 
 def test_batch_nums_and_size_bound_the_samples(saved: dict[str, Path]) -> None:
