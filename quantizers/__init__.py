@@ -23,7 +23,7 @@ from quantizers.rules.per_channel_mse import PerChannelMSEQuantizer
 from quantizers.rules.registry import SUPPORT_ACT_QUANTIZERS, SUPPORT_WT_QUANTIZERS, quantizer_from_settings, register_quantizer
 from quantizers.rules.statistics_quantizer import StatisticsQuantizer
 from quantizers.statistics.arrays import as_float_array
-from quantizers.statistics.channels import ChannelRanges
+from quantizers.statistics.channels import ChannelRanges, ItemRanges
 from quantizers.statistics.histogram import PowerOfTwoHistogram
 from quantizers.statistics.summary import SummarySettings, TensorSummary
 from quantizers.statistics.tensor import TensorStatistics
@@ -39,6 +39,7 @@ __all__ = [
     "EMDQuantizer",
     "GridKind",
     "HistQuantizer",
+    "ItemRanges",
     "KLQuantizer",
     "MSEQuantizer",
     "MinMaxQuantizer",

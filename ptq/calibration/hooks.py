@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from quantizers import BaseQuantizer, ChannelRanges, StatisticsQuantizer, as_float_array
+from quantizers import BaseQuantizer, StatisticsQuantizer, as_float_array
 from quantizers.errors import NonFiniteError
 
 from ..registry import input_argument
@@ -67,20 +67,23 @@ class SampleHook:
             return
         if self.own.scheme.calibrated_input is not None:
             tensor = args[0] if args else kwargs[input_argument(type(layer))]
-            self._sample(layer, self.own.in_act_quantizer, (tensor,), "input")
-            if self.own.scheme.per_channel_input:
-                self._sample_channels(tensor)
+            axis = self.state.traced.channels[self.own.name] if self.own.scheme.per_channel_input else None
+            self._sample(layer, self.own.in_act_quantizer, (tensor,), "input", axis)
+            if axis is not None:
+                self._sample_channels(tensor, axis)
         if self.own.scheme.output is not None:
             outputs = tuple(item for item in paddle.utils.flatten(output) if isinstance(item, paddle.Tensor) and item.is_floating_point())
             if outputs:
                 self._sample(layer, self.own.out_act_quantizer, outputs, "output")
 
-    def _sample(self, layer: nn.Layer, quantizer: BaseQuantizer, tensors: Sequence[paddle.Tensor], side: str) -> None:
+    def _sample(
+        self, layer: nn.Layer, quantizer: BaseQuantizer, tensors: Sequence[paddle.Tensor], side: str, axis: int | None = None
+    ) -> None:
         seen = self.state.seen
         where = seen.where(self.own.site, side)
         quantizer.sampled = True
         if isinstance(quantizer, StatisticsQuantizer):
-            summaries = [self.state.cache.summary(tensor, quantizer, seen.items, where) for tensor in tensors]
+            summaries = [self.state.cache.summary(tensor, quantizer, seen.items, where, axis) for tensor in tensors]
             if side == "input":
                 self._note_range(max(summary.abs_max for summary in summaries))
             quantizer.sample_summaries(summaries, batch=seen.batches - 1 if seen.batches else None)
@@ -92,9 +95,9 @@ class SampleHook:
                 raise NonFiniteError(quantizer.refused)
         quantizer.sample_data(layer, tuple(tensors))
 
-    def _sample_channels(self, tensor: paddle.Tensor) -> None:
-        axis = self.state.traced.channels[self.own.name]
-        found = ChannelRanges.of(tensor, axis, where=self.state.seen.where(self.own.site, "input"))
+    def _sample_channels(self, tensor: paddle.Tensor, axis: int) -> None:
+        where = self.state.seen.where(self.own.site, "input")
+        found = self.state.cache.ranges(tensor, axis, where).channels()
         if self.own.channels is None:
             self.own.channels = found
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,36 @@ import numpy.typing as npt
 from quantizers.errors import ConfigError, ShapeError
 from quantizers.statistics.arrays import FloatArray, as_float_array
 
-__all__ = ["ChannelRanges"]
+__all__ = ["ChannelRanges", "ItemRanges"]
+
+
+@dataclass(frozen=True)
+class ItemRanges:
+    """Smallest and largest element of each channel of each sample of one batch: ``low`` and ``high``, float32 ``[items, C]``; NaN stays."""
+
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, tensor: Any, axis: int, *, where: str = "tensor") -> ItemRanges:
+        """Those of a tensor with samples on axis 0 and channels on ``axis``, where that is 0 of one sample.
+
+        Raises ``ShapeError`` for a tensor without that axis or without elements.
+        """
+        array = as_float_array(tensor, where=where)
+        if not -array.ndim <= axis < array.ndim or not array.size:
+            raise ShapeError(f"{where}: a tensor of shape {list(array.shape)} has no channels on axis {axis}")
+        if axis in (0, -array.ndim):
+            array, axis = array[None], 1
+        axis %= array.ndim
+        # the elements behind the channels first: they lie side by side
+        rows = array.reshape(*array.shape[: axis + 1], -1)
+        between = tuple(range(1, axis))
+        return cls(rows.min(axis=-1).min(axis=between), rows.max(axis=-1).max(axis=between))
+
+    def channels(self) -> ChannelRanges:
+        """The ranges over all samples."""
+        return ChannelRanges(self.low.min(axis=0), self.high.max(axis=0))
 
 
 class ChannelRanges:
@@ -28,14 +58,7 @@ class ChannelRanges:
     @classmethod
     def of(cls, tensor: Any, axis: int, *, where: str = "tensor") -> ChannelRanges:
         """The ranges of one batch, channels on ``axis``; raises ``ShapeError`` for a tensor without that axis or without elements."""
-        array = as_float_array(tensor, where=where)
-        if not -array.ndim <= axis < array.ndim or not array.size:
-            raise ShapeError(f"{where}: a tensor of shape {list(array.shape)} has no channels on axis {axis}")
-        axis %= array.ndim
-        # the elements behind the channels first: they lie side by side
-        rows = array.reshape(*array.shape[: axis + 1], -1)
-        before = tuple(range(axis))
-        return cls(rows.min(axis=-1).min(axis=before), rows.max(axis=-1).max(axis=before))
+        return ItemRanges.of(tensor, axis, where=where).channels()
 
     def merge(self, other: ChannelRanges) -> None:
         """Adds what ``other`` saw; raises ``ShapeError`` when it has another number of channels."""

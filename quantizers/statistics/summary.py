@@ -10,6 +10,7 @@ import numpy as np
 
 from quantizers.errors import ConfigError
 from quantizers.statistics.arrays import FloatArray, as_float_array
+from quantizers.statistics.channels import ItemRanges
 from quantizers.statistics.exact import exact_sum
 from quantizers.statistics.histogram import PowerOfTwoHistogram, check_bins
 
@@ -68,16 +69,21 @@ class TensorSummary:
         bins: int = DEFAULT_BINS,
         max_samples_per_item: int | None = DEFAULT_MAX_SAMPLES,
         where: str = "tensor",
+        ranges: ItemRanges | None = None,
     ) -> TensorSummary:
         """Summarise ``array``: a floating-point tensor of any shape, read once.
 
         A sample is an index of axis 0.  With ``items=B`` the tensor is seen as ``[B, -1]`` instead, when B divides its size (for
-        activations that folded the batch axis into another).  ``where`` names the tensor in messages.  Raises what
+        activations that folded the batch axis into another).  ``where`` names the tensor in messages; ``ranges``, where they are known
+        already and of the same samples, save a scan of it.  Raises what
         `quantizers.statistics.arrays.as_float_array` raises and ``ConfigError`` for bad settings; a NaN raises nothing here.
         """
         settings = SummarySettings(bins, max_samples_per_item)
         rows = _as_rows(as_float_array(array, where=where), items)
-        lows, highs = rows.min(axis=1), rows.max(axis=1)
+        if ranges is not None and len(ranges.low) == len(rows):
+            lows, highs = ranges.low.min(axis=1), ranges.high.max(axis=1)
+        else:
+            lows, highs = rows.min(axis=1), rows.max(axis=1)
         low, high = float(lows.min()), float(highs.max())
         histogram = PowerOfTwoHistogram(settings.bins)
         # NaN propagates through min and max, so looking for it costs nothing more.

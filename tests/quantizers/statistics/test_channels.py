@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantizers import ChannelRanges
+from quantizers import ChannelRanges, ItemRanges, TensorSummary
 from quantizers.errors import ConfigError, ShapeError
 
 
@@ -44,3 +44,30 @@ def test_what_is_no_range_is_refused() -> None:
         ChannelRanges.of(np.zeros((2, 2), np.float32), 2, where="here")
     with pytest.raises(ShapeError, match="3 and 2 channels"):
         ChannelRanges([0] * 3, [1] * 3).merge(ChannelRanges([0] * 2, [1] * 2))
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((3, 4, 5, 5), 1), ((3, 5, 5, 4), -1), ((3, 4), 1), ((4,), 0), ((2, 3, 4, 5), 2)])
+def test_a_summary_by_known_ranges_is_the_summary(shape: tuple[int, ...], axis: int) -> None:
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    ranges = ItemRanges.of(array, axis)
+    assert ranges.low.shape[1] == 4
+    assert ranges.channels() == ChannelRanges.of(array, axis)
+    for items in (None, 1):
+        found, plain = TensorSummary.of(array, items=items, ranges=ranges), TensorSummary.of(array, items=items)
+        assert {**vars(found), "histogram": found.histogram.state()["counts"].tolist()} == {
+            **vars(plain),
+            "histogram": plain.histogram.state()["counts"].tolist(),
+        }
+
+
+def test_known_ranges_save_the_scan() -> None:
+    array = np.ones((2, 3, 4), np.float32)
+    ranges = ItemRanges(np.array([[-7.0], [-1.0]], np.float32), np.array([[2.0], [9.0]], np.float32))
+    found = TensorSummary.of(array, ranges=ranges)
+    assert (found.low, found.high) == (-7.0, 9.0)
+
+
+def test_what_is_not_finite_stays_visible() -> None:
+    array = np.ones((2, 3, 4), np.float32)
+    array[1, 2, 3] = np.nan
+    assert not TensorSummary.of(array, ranges=ItemRanges.of(array, 1)).finite
