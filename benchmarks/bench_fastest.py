@@ -24,6 +24,7 @@ from paddle.vision import models
 
 import ptq
 from benchmarks.metrics import sqnr
+from benchmarks.programs import ocr_folder, why_no_ocr
 from benchmarks.real_nets import NETS as REAL_NETS
 from benchmarks.real_nets import batches, outputs, why_absent
 from benchmarks.report import print_table, write_json
@@ -66,9 +67,22 @@ def _trained(name: str) -> Subject:
     return Subject(net.model, net.calibration[:CALIBRATION], net.dev[: 4 * DEV])
 
 
+def _detection(name: str) -> Subject:
+    """Pictures of 640 x 640, each of four tiles."""
+    tiles = REAL_NETS["ppocr_det"]()
+    return Subject(ptq.load_program(ocr_folder(name)), *(_in_fours(found) for found in (tiles.calibration, tiles.dev)))
+
+
+def _in_fours(tiles: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    whole = tiles[: len(tiles) // 4 * 4].reshape(-1, 2, 2, *tiles.shape[1:])  # [N, 2, 2, C, H, W]
+    count, channels, height, width = len(whole), *tiles.shape[1:]
+    return np.ascontiguousarray(whole.transpose(0, 3, 1, 4, 2, 5)).reshape(count, channels, 2 * height, 2 * width)
+
+
 NETS: dict[str, tuple[Callable[[str], Subject], str]] = {
     "PP-OCR direction": (_trained, "ppocr_cls"),
     "PP-OCR detection v2": (_trained, "ppocr_det"),
+    "PP-OCRv4 detection": (_detection, "PP-OCRv4 detection"),
     "MobileNetV2": (_random, "mobilenet_v2"),
     "ResNet-50": (_random, "resnet50"),
     "MobileNetV3": (_random, "mobilenet_v3_large"),
@@ -129,8 +143,8 @@ def main() -> int:
     warnings.simplefilter("ignore")
     for runtime in options.runtimes:
         runtime_for(runtime, CONDITIONS)
-    absent = why_absent()
-    names = [name for name in options.nets if not (absent and NETS[name][0] is _trained)]
+    absent = {_trained: why_absent(), _detection: why_absent() or why_no_ocr()}
+    names = [name for name in options.nets if not absent.get(NETS[name][0])]
     rows: list[dict[str, Any]] = []
     for name in names:
         for runtime in options.runtimes:
@@ -141,7 +155,7 @@ def main() -> int:
     if set(names) == set(NETS) and set(options.runtimes) == set(RUNTIMES):
         write_json("fastest", rows, batches=list(CONDITIONS.batches), threads=CONDITIONS.threads, rounds=CONDITIONS.rounds)
     if len(names) < len(options.nets):
-        print(absent, file=sys.stderr)
+        print("\n".join(filter(None, dict.fromkeys(absent.values()))), file=sys.stderr)
     return LEFT_OUT if len(names) < len(options.nets) else 0
 
 
