@@ -40,7 +40,7 @@ __all__ = ["NETS", "made", "measured"]
 IMAGE = (3, 224, 224)
 DETECTION = "PP-OCRv4 detection"
 SAMPLES, ROUNDS = 8, 15
-OURS = ("any", "openvino")
+OURS = ("any", "onnxruntime", "openvino")
 Array = np.ndarray[Any, Any]
 
 
@@ -65,7 +65,7 @@ NETS: dict[str, tuple[Callable[[str], tuple[nn.Layer, Array]], tuple[int, ...]]]
 
 
 def made(name: str, folder: Path) -> None:
-    """Writes all files of a net: ``float.onnx``, ``nncf.xml``, ``onnxruntime.onnx``, ``any.onnx``, ``openvino.openvino.xml``."""
+    """Writes all files of a net: ``float.onnx``, ``nncf.xml``, ``static.onnx``, and ours, named after their targets."""
     model, samples = NETS[name][0](name)
     spec = getattr(model, "input_spec", None) or [InputSpec([None, *samples.shape[1:]], "float32")]
     engine = ImperativePTQ(PTQConfig(placement="full"))
@@ -73,11 +73,11 @@ def made(name: str, folder: Path) -> None:
     ptq.calibrate(calibrated, [sample[None] for sample in samples], progress=False)
     for target in OURS:
         converted = engine.convert(calibrated, inplace=False, target=target)
-        formats = ("onnx",) if target == "any" else ("openvino",)
+        formats = ("openvino",) if target == "openvino" else ("onnx",)
         engine.save_quantized_model(converted, str(folder / target), spec, formats=formats, float_baseline=target == "any", verbose=False)
     (folder / "float_any.onnx").rename(folder / "float.onnx")
     np.save(folder / "samples.npy", samples)
-    for tool, target in ((NNCF, "nncf.xml"), (ONNX_RUNTIME, "onnxruntime.onnx")):
+    for tool, target in ((NNCF, "nncf.xml"), (ONNX_RUNTIME, "static.onnx")):
         arguments = [tool, *(str(folder / each) for each in ("float.onnx", "samples.npy", target))]
         done = subprocess.run([sys.executable, "-m", "benchmarks.peers", *arguments], check=False, capture_output=True, text=True)
         if done.returncode:
@@ -93,7 +93,7 @@ def measured(folder: Path, shape: Sequence[int], seconds: float) -> Iterator[dic
             lambda file: openvino.load(file, feeds, 1, openvino.FLOAT32),
         ),
         onnxruntime.ONNX_RUNTIME: (
-            {"float": "float.onnx", ONNX_RUNTIME: "onnxruntime.onnx", "ours, any": "any.onnx"},
+            {"float": "float.onnx", ONNX_RUNTIME: "static.onnx", "ours, onnxruntime": "onnxruntime.onnx", "ours, any": "any.onnx"},
             lambda file: onnxruntime.load(file, feeds, 1),
         ),
     }
@@ -134,7 +134,7 @@ def main() -> int:
         folders = {name: (options.folder or Path(temporary)) / name.replace(" ", "_") for name in names}
         for name, folder in folders.items():
             folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / "onnxruntime.onnx").is_file():
+            if not (folder / "static.onnx").is_file():
                 made(name, folder)
         for name, folder in folders.items():
             rows += [{"net": name, **row} for row in measured(folder, NETS[name][1], options.seconds)]
