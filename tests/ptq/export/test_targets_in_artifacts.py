@@ -54,4 +54,5 @@ def test_each_target_is_int8_in_its_runtime(model: nn.Layer, name: str | None, t
     (found,) = (item for item in report.runtimes if item.runtime.startswith(runtime))
     floats = {kernel.op for kernel in found.kernels if not kernel.is_int8}
     assert floats <= ({"ConvTranspose"} if target == "onnxruntime" else set()) | ({"MatMul"} if name == "attending" else set())
-    assert found.sqnr_db > 20  # below 35 the check has held every grid to one step, or raised
+    # there an eighth of an addition's values fall on the neighbouring step; the check has held each grid to that step, or raised
+    assert found.sqnr_db > (20 if (name, target) == ("attending", "openvino") else 35)
