@@ -103,14 +103,16 @@ def _conversion(file: str, reference: Any, inputs: Mapping[str, np.ndarray], exp
 def _layer_by_layer(file: str, model: Any, runtime: Runtime, inputs: Mapping[str, np.ndarray], reference: Any, halved: bool) -> str:
     """Says how far layers that are fed alike are apart; raises where one is more than a step of its grid away."""
     places, unread = places_of(model, reference), list[Place]()
+    suspect: Place | None = None
     while True:
         answers, values = _fed_alike(model, runtime, inputs, reference, places)
         steps = [np.abs(answers[place.integers].reshape(values[place.value].shape) - place.steps(values[place.value])) for place in places]
         wrong = next((place for place, apart in zip(places, steps, strict=True) if apart.max(initial=0) > 1), None)
-        before = feeding(reference, wrong, places) if wrong is not None else []
+        # what stays wrong without reading what is in front of it is wrong
+        before = feeding(reference, wrong, places) if wrong is not None and wrong != suspect else []
         if not before or not _reading_disturbs(model, runtime, inputs, answers):
             break
-        unread, places = unread + before, [place for place in places if place not in before]
+        suspect, unread, places = wrong, unread + before, [place for place in places if place not in before]
     for place, apart in zip(places, steps, strict=True):
         _compare(file, runtime, place, apart)
     on_grid = {place.value for place in places}
