@@ -54,7 +54,7 @@ def fake_quantize(x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Ten
     return x if dtype == paddle.float32 else x.astype(dtype)
 
 
-def _tensor(array: Any, dtype: str) -> paddle.Tensor:
+def _tensor(array: Any, dtype: Any) -> paddle.Tensor:
     return paddle.to_tensor(np.asarray(array), dtype=dtype)
 
 
@@ -238,6 +238,15 @@ class QuantizedLayer(GridInput):
         bias = self._parameters.get("bias")
         if bias is not None:
             self.set_bias((bias.astype("float32") * _tensor(factors, "float32")).numpy())
+
+    def in_own_units(self, result: paddle.Tensor) -> paddle.Tensor:
+        """The float layer's result times ``result_factors``: what the twin's should be."""
+        factors = np.asarray(self.result_factors, dtype=np.float32)
+        if not factors.ndim:
+            return result
+        shape = [1] * result.ndim
+        shape[1 if self._buffers["weight_quantized"].ndim > 2 else -1] = -1  # of a convolution, of a Linear
+        return result * _tensor(factors.reshape(shape), result.dtype)
 
     def shift_results(self, offsets: npt.NDArray[np.float32]) -> None:
         """Adds a number to each output channel, ``[C]``: to the bias, which a layer without one gets."""

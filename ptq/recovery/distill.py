@@ -134,12 +134,9 @@ class _Distillation:
     def _loss(self, found: Any, wanted: Any, answers: Sequence[paddle.Tensor], expected: Sequence[paddle.Tensor]) -> paddle.Tensor:
         terms = []
         for name, results in found.items():
-            factors = self.bench.twins[name].result_factors
+            in_own_units = self.bench.twins[name].in_own_units
             for result, target in zip(results, wanted[name], strict=True):
-                if np.ndim(factors):
-                    shape = [1, -1] + [1] * (result.ndim - 2)
-                    target = target * paddle.to_tensor(np.asarray(factors, dtype=np.float32).reshape(shape))
-                terms.append(((result - target) ** 2).mean() / max(self.power[name], 1e-12))
+                terms.append(((result - in_own_units(target)) ** 2).mean() / max(self.power[name], 1e-12))
         ends = [((a - b) ** 2).mean() / ((b**2).mean() + 1e-12) for a, b in zip(answers, expected, strict=True)]
         inner = sum(terms) / max(len(terms), 1)
         return inner + self.settings.outputs * sum(ends) / max(len(ends), 1)

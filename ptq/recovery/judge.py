@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import paddle
 from paddle import nn
 
@@ -15,7 +16,7 @@ from ..calibration.seen import Sample
 from ..util.modes import eval_mode
 from .samples import arrays_of, size_of
 
-__all__ = ["Answers", "Judge", "Metric", "mean_sqnr"]
+__all__ = ["CAP", "Answers", "Judge", "Metric", "jackknife", "mean_sqnr"]
 
 Answers = Sequence[Sequence[np.ndarray[Any, Any]]]
 Metric = Callable[[Answers, Answers], float]
@@ -45,6 +46,23 @@ def mean_sqnr(expected: Answers, answers: Answers) -> float:
         if power > 0:
             found.append(min(10 * np.log10(power / noise), CAP) if 0 < noise < np.inf else CAP if noise == 0 else -np.inf)
     return float(np.mean(found)) if found else CAP
+
+
+def jackknife(figure: Callable[[npt.NDArray[np.int64]], float], count: int) -> float:
+    """Standard error of a figure of samples (Quenouille 1956, Tukey 1958).
+
+    It is computed again without each of them, or of `PARTS` parts where there are more.  0 for one sample, or where a figure is not finite.
+
+    Args:
+        figure: of the samples with these numbers.
+        count: how many there are.
+    """
+    numbers, parts = np.arange(count), min(PARTS, count)
+    if parts < 2:
+        return 0.0
+    found = [figure(numbers[numbers % parts != part]) for part in range(parts)]
+    spread = float(np.square(np.subtract(found, np.mean(found))).sum()) if np.isfinite(found).all() else 0.0
+    return float(np.sqrt((parts - 1) / parts * spread))
 
 
 class Judge:
@@ -89,21 +107,15 @@ class Judge:
     def uncertainty(self, before: Answers, after: Answers) -> float:
         """Standard error of the gain from one set of answers to another: what other samples of the same kind would make of it.
 
-        By the jackknife (Quenouille 1956, Tukey 1958): the gain is computed again without each of the samples, or of `PARTS` parts of them
-        where there are more.  Both sets answer the same samples, so what is hard about a sample counts for nothing.  0 where there is but
-        one sample, or where a gain is not finite.
+        Both sets answer the same samples, so what is hard about a sample counts for nothing; see `jackknife`.
         """
         rows = [self._single(answers) for answers in (self.expected, before, after)]
-        total = len(rows[0])
-        parts = min(PARTS, total)
-        if parts < 2:
-            return 0.0
-        gains = []
-        for part in range(parts):
-            expected, first, second = ([row[number] for number in range(total) if number % parts != part] for row in rows)
-            gains.append(self._figure(expected, second) - self._figure(expected, first))
-        spread = float(np.square(np.subtract(gains, np.mean(gains))).sum()) if np.isfinite(gains).all() else 0.0
-        return float(np.sqrt((parts - 1) / parts * spread))
+
+        def gain(kept: npt.NDArray[np.int64]) -> float:
+            expected, first, second = ([row[number] for number in kept] for row in rows)
+            return self._figure(expected, second) - self._figure(expected, first)
+
+        return jackknife(gain, len(rows[0]))
 
     def _figure(self, expected: Answers, answers: Answers) -> float:
         value = self.metric(expected, answers)

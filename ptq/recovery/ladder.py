@@ -1,6 +1,7 @@
 """A recipe's steps one after the other: each is judged by held-back samples, and undone where it does not surely help.
 
-A step is kept where it gains more than twice the standard error of that gain: on a few samples, a smaller one may be chance.
+A step is kept where it gains more than twice the standard error of that gain: on a few samples, a smaller one may be chance.  Where it
+gains less, it is kept if the layers before the outputs, whose results are many more numbers, gain that surely, see `witness`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from .progress_line import ProgressLine
 from .recipes import STEPS, Recipe, Step
 from .resume import Resume
 from .rung import Rung
+from .witness import gain_between, last_layers, squares_of
 from .workbench import Snapshot, Workbench
 
 __all__ = ["LadderReport", "climb"]
@@ -122,10 +124,20 @@ def _try(bench: Workbench, step: Step, before: Answers) -> tuple[Rung, Answers]:
         cut = True
     after, judge = bench.answers(), bench.judge
     first, second, error = judge.figure(before), judge.figure(after), judge.uncertainty(before, after)
-    helps = second > first and second - first > SURE * error
+    inner = _inner(bench, state) if 0 < second - first <= SURE * error and last_layers(bench) else None
+    helps = second > first and any(gain > SURE * doubt for gain, doubt in filter(None, ((second - first, error), inner)))
     if not helps:
         bench.restore(state)
-    return Rung(str(step), first, second, helps, time.monotonic() - start, cut, error), after if helps else before
+    return Rung(str(step), first, second, helps, time.monotonic() - start, cut, error, inner), after if helps else before
+
+
+def _inner(bench: Workbench, state: Snapshot) -> tuple[float, float]:
+    """What the layers before the outputs have gained since that state, and the standard error of it."""
+    now, after = bench.snapshot(), squares_of(bench)
+    bench.restore(state)
+    before = squares_of(bench)
+    bench.restore(now)
+    return gain_between(before, after)
 
 
 def _reporter(line: ProgressLine, deadline: float | None) -> Callable[[str, int, int], None]:

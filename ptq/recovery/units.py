@@ -17,6 +17,8 @@ __all__ = ["Unit", "units_of"]
 
 Array = npt.NDArray[np.float64]
 
+TINY = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -77,7 +79,11 @@ class Unit:
         return bool(self.twins[0]._buffers["weight_scale"].size == groups * outputs)
 
     def write(self, integers: Array, scale: Array) -> None:
-        """Sets integers and scales, ``[groups, outputs, inputs]`` both, in all layers that share them."""
+        """Sets integers and scales, ``[groups, outputs, inputs]`` both, in all layers that share them.
+
+        A scale is at least the smallest normal float32: that of weights which are all but zero would be flushed to it or to zero.
+        """
+        scale = np.maximum(scale, TINY)
         weight = self.layout.weight(integers)
         stored = self.twins[0]._buffers["weight_scale"]
         if self.may_rescale:

@@ -110,7 +110,7 @@ def test_int8_kernels_stay(tmp_path: Path) -> None:
 
     x, counts = BATCHES[0], []
     for recipe in (None, "balanced"):
-        result = ptq.quantize_model(small_net(), BATCHES, placement="full", recipe=recipe, progress=False)
+        result = ptq.quantize_model(small_net(), BATCHES, placement="full", recipe=recipe, weight_bits=4, progress=False)
         result.save(tmp_path / "net", ("onnx",), verbose=False)
         found = onnxruntime.profile(str(tmp_path / "net.onnx"), [x.numpy()], 1)
         counts.append(sorted((item.op, item.precision, item.count) for item in found if item.kind == "compute"))

@@ -53,13 +53,29 @@ def test_a_gain_within_its_error_is_undone(monkeypatch: pytest.MonkeyPatch) -> N
     assert plain.kept
     gain = plain.after - plain.before
     assert 0 < 2 * plain.error < gain
-    for error, is_kept in ((gain / 2 + 0.01, False), (gain / 2 - 0.01, True)):
+    assert plain.inner is None
+    for error, inner, is_kept in (
+        (gain / 2 - 0.01, None, True),
+        (gain / 2 + 0.01, (3.0, 1.4), True),
+        (gain / 2 + 0.01, (3.0, 1.6), False),
+        (gain / 2 + 0.01, (-3.0, 1.4), False),
+    ):
         monkeypatch.setattr("ptq.recovery.judge.Judge.uncertainty", lambda *_, error=error: error)
+        monkeypatch.setattr("ptq.recovery.ladder.gain_between", lambda *_, inner=inner: inner)
         bench = bench_of()
         report = climb(bench, Recipe("mine", (GPTQ,)), progress=False)
         assert report.rungs[0].kept is is_kept
+        assert report.rungs[0].inner == inner
         assert (bench.score() > before) is is_kept
         assert f"± {error:.2f}" in str(report)
+        assert inner is None or f"layers before: {inner[0]:+.2f} ± {inner[1]:.2f}" in str(report)
+
+
+def test_the_layers_before_do_not_outweigh_the_outputs(spoil: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ptq.recovery.ladder.gain_between", lambda *_: (9.0, 0.1))
+    report = climb(bench_of(), Recipe("mine", (spoil,)), progress=False)
+    assert not report.rungs[0].kept
+    assert report.rungs[0].inner is None
 
 
 def test_a_killed_run_goes_on_after_the_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,9 @@ from models import absmax
 from paddle import nn
 from recovery_cases import bench_of, samples
 
+from ptq import PTQConfig
 from ptq.recovery.collect import Collector
+from ptq.recovery.distill import DistillSettings, distill
 from ptq.recovery.gram import centred
 from ptq.recovery.objective import error_of
 from ptq.recovery.weights import WeightSettings, recover_weights, rounded
@@ -91,6 +93,26 @@ def test_a_layer_without_bias_and_a_dead_channel() -> None:
     recover_weights(bench, WeightSettings(stages=0, corrected=True))
     assert bench.score() > before
     assert not bench.biases
+
+
+@pytest.mark.parametrize("size", [1e-37, 1e-41, 0.0])
+def test_weights_that_are_all_but_zero_keep_a_scale_that_is_a_number(size: float) -> None:
+    paddle.seed(0)
+    net = nn.Sequential(nn.Conv2D(3, 4, 3), nn.ReLU(), nn.Conv2D(4, 4, 3), nn.ReLU(), nn.Conv2D(4, 2, 1))
+    for layer in (net[0], net[2]):
+        weight = layer.weight.numpy()
+        weight[1] *= size / np.abs(weight[1]).max()
+        layer.weight.set_value(weight)
+    config = PTQConfig(absmax().in_act_quantizer, absmax().wt_quantizer, per_channel_activations=False)
+    bench = bench_of(net, config, calls=samples(4))
+    recover_weights(bench, WeightSettings(stages=0, corrected=True))
+    tiny = np.finfo(np.float32).tiny
+    assert all((unit.scale >= tiny).all() for unit in bench.units)
+    distill(bench, DistillSettings(epochs=1, window=2))
+    for unit in bench.units:
+        assert np.isfinite(unit.integers).all()
+        assert (unit.scale >= tiny).all()
+    assert np.isfinite(bench.score())
 
 
 def test_settings_are_checked() -> None:
