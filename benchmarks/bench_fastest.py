@@ -26,7 +26,7 @@ import ptq
 from benchmarks.metrics import sqnr
 from benchmarks.programs import ocr_folder, why_no_ocr
 from benchmarks.real_nets import NETS as REAL_NETS
-from benchmarks.real_nets import batches, outputs, why_absent
+from benchmarks.real_nets import batches, in_fours, outputs, why_absent
 from benchmarks.report import print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from benchmarks.zoo import settle
@@ -70,13 +70,7 @@ def _trained(name: str) -> Subject:
 def _detection(name: str) -> Subject:
     """Pictures of 640 x 640, each of four tiles."""
     tiles = REAL_NETS["ppocr_det"]()
-    return Subject(ptq.load_program(ocr_folder(name)), *(_in_fours(found) for found in (tiles.calibration, tiles.dev)))
-
-
-def _in_fours(tiles: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    whole = tiles[: len(tiles) // 4 * 4].reshape(-1, 2, 2, *tiles.shape[1:])  # [N, 2, 2, C, H, W]
-    count, channels, height, width = len(whole), *tiles.shape[1:]
-    return np.ascontiguousarray(whole.transpose(0, 3, 1, 4, 2, 5)).reshape(count, channels, 2 * height, 2 * width)
+    return Subject(ptq.load_program(ocr_folder(name)), *(in_fours(found) for found in (tiles.calibration, tiles.dev)))
 
 
 NETS: dict[str, tuple[Callable[[str], Subject], str]] = {

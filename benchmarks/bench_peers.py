@@ -3,7 +3,8 @@
 python -m benchmarks.bench_peers [NET ...] [--seconds S]
 
 NNCF against ours in OpenVINO, `quantize_static` of ONNX Runtime against ours there; one thread, batch 1, in turns, CPU time.  Speed does
-not depend on the weights: nets of `paddle.vision` have random ones, batch norms of one batch.
+not depend on the weights: nets of `paddle.vision` have random ones, batch norms of one batch.  ``fastest`` is that placement for ONNX
+Runtime.
 """
 
 from __future__ import annotations
@@ -27,20 +28,22 @@ import ptq
 from benchmarks.peers import NNCF, ONNX_RUNTIME, why_no_nncf
 from benchmarks.programs import ocr_folder, why_no_ocr
 from benchmarks.real_nets import NETS as REAL_NETS
-from benchmarks.real_nets import why_absent
+from benchmarks.real_nets import in_fours, why_absent
 from benchmarks.report import print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from benchmarks.zoo import settle
 from ptq import ImperativePTQ, PTQConfig
 from ptq.runtimes import onnxruntime, openvino
 from ptq.runtimes.timing import clock_for, compare, interleave
+from ptq.tuning import Conditions
+from ptq.tuning.fastest import find_fastest
 
 __all__ = ["NETS", "made", "measured"]
 
 IMAGE = (3, 224, 224)
 DETECTION = "PP-OCRv4 detection"
 SAMPLES, ROUNDS = 8, 15
-OURS = ("any", "onnxruntime", "openvino")
+OURS, FASTEST = ("any", "onnxruntime", "openvino"), "fastest"
 Array = np.ndarray[Any, Any]
 
 
@@ -54,7 +57,7 @@ def _random(name: str) -> tuple[nn.Layer, Array]:
 
 
 def _detection(name: str) -> tuple[nn.Layer, Array]:
-    return ptq.load_program(ocr_folder(name)), REAL_NETS["ppocr_det"]().calibration[:SAMPLES]
+    return ptq.load_program(ocr_folder(name)), in_fours(REAL_NETS["ppocr_det"]().calibration)[:SAMPLES]
 
 
 # what makes a net and its calibration inputs, and the shape to measure with
@@ -75,6 +78,12 @@ def made(name: str, folder: Path) -> None:
         converted = engine.convert(calibrated, inplace=False, target=target)
         formats = ("openvino",) if target == "openvino" else ("onnx",)
         engine.save_quantized_model(converted, str(folder / target), spec, formats=formats, float_baseline=target == "any", verbose=False)
+    save = {"formats": ("onnx",), "float_baseline": False, "verbose": False}
+    for_runtime = ImperativePTQ(PTQConfig(placement="full", target="onnxruntime"))
+    calibrated = for_runtime.quantize(model, fuse=True)
+    ptq.calibrate(calibrated, [sample[None] for sample in samples], progress=False)
+    tuned = find_fastest(calibrated, for_runtime, Conditions(batches=(1,), threads=1)).model
+    for_runtime.save_quantized_model(tuned, str(folder / FASTEST), spec, **save)
     (folder / "float_any.onnx").rename(folder / "float.onnx")
     np.save(folder / "samples.npy", samples)
     for tool, target in ((NNCF, "nncf.xml"), (ONNX_RUNTIME, "static.onnx")):
@@ -93,7 +102,8 @@ def measured(folder: Path, shape: Sequence[int], seconds: float) -> Iterator[dic
             lambda file: openvino.load(file, feeds, 1, openvino.FLOAT32),
         ),
         onnxruntime.ONNX_RUNTIME: (
-            {"float": "float.onnx", ONNX_RUNTIME: "static.onnx", "ours, onnxruntime": "onnxruntime.onnx", "ours, any": "any.onnx"},
+            {"float": "float.onnx", ONNX_RUNTIME: "static.onnx", "ours, any": "any.onnx"}
+            | {f"ours, {name}": f"{name}.onnx" for name in ("onnxruntime", FASTEST)},
             lambda file: onnxruntime.load(file, feeds, 1),
         ),
     }

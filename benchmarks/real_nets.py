@@ -162,6 +162,13 @@ def ppocr_det() -> RealNet:
     return RealNet(shared.Net(data_folder() / "ppocr_det_v2.npz"), x[:64], x[64:], None, 16)
 
 
+def in_fours(tiles: np.ndarray) -> np.ndarray:
+    """Pictures ``[n // 4, channels, 2 * height, 2 * width]``, each of four tiles ``[n, channels, height, width]``."""
+    count, channels, height, width = len(tiles) // 4, *tiles.shape[1:]
+    whole = tiles[: 4 * count].reshape(count, 2, 2, channels, height, width).transpose(0, 3, 1, 4, 2, 5)
+    return np.ascontiguousarray(whole).reshape(count, channels, 2 * height, 2 * width)
+
+
 def ppocr_cls() -> RealNet:
     """PP-OCR text direction; outputs probabilities ``[n, 2]``."""
     shared = shared_module()

@@ -95,7 +95,8 @@ def climb(
         answers = bench.answers()
     score = bench.judge.figure(answers)
     reason = ""
-    for step in recipe.steps[len(rungs) :]:
+    steps = [step for step in recipe.steps if not step.below or bench.fewest_bits < step.below]
+    for step in steps[len(rungs) :]:
         if recipe.stop_at is not None and score >= recipe.stop_at:
             reason = f"{score:.2f} is enough, so the rest was not tried"
             break

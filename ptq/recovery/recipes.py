@@ -51,6 +51,7 @@ class Step:
     Args:
         name: the kind of recovery, of `STEPS`.
         settings: its settings.
+        below: tried only where a weight or a grid of the model has fewer bits; always when 0.
 
     Raises:
         ConfigError: there is no such recovery, or the settings are another's.
@@ -58,6 +59,7 @@ class Step:
 
     name: str
     settings: Any = None
+    below: int = 0
 
     def __post_init__(self) -> None:
         if self.name not in STEPS:
@@ -67,6 +69,8 @@ class Step:
             object.__setattr__(self, "settings", kind())
         if not isinstance(self.settings, kind):
             raise ConfigError(f"the settings of step {self.name!r} must be {kind.__name__}, got {self.settings!r}")
+        if type(self.below) is not int or self.below < 0:
+            raise ConfigError(f"below must be a number of bits or 0, got {self.below!r}")
 
     def __str__(self) -> str:
         default = type(self.settings)()
@@ -91,7 +95,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values for `from_dict`."""
-        steps = [{"step": step.name, **{key: _plain(value) for key, value in asdict(step.settings).items()}} for step in self.steps]
+        steps = [
+            {"step": step.name, "below": step.below, **{key: _plain(value) for key, value in asdict(step.settings).items()}}
+            for step in self.steps
+        ]
         return {"format": FORMAT, "version": VERSION, "name": self.name, "steps": steps, "stop_at": self.stop_at}
 
     @classmethod
@@ -126,12 +133,12 @@ def _step(values: Any) -> Step:
     if not isinstance(values, Mapping) or values.get("step") not in STEPS:
         raise ConfigError(f"a step of a recipe is an object with 'step', one of {', '.join(STEPS)}; got {values!r:.200}")
     kind = STEPS[values["step"]].settings
-    settings = {name: value for name, value in values.items() if name != "step"}
+    settings = {name: value for name, value in values.items() if name not in ("step", "below")}
     known = {field.name for field in fields(kind)}
     if not set(settings) <= known:
         raise ConfigError(f"step {values['step']!r} has no {', '.join(sorted(set(settings) - known))}; it has {', '.join(sorted(known))}")
     try:
-        return Step(values["step"], kind(**settings))
+        return Step(values["step"], kind(**settings), values.get("below", 0))
     except TypeError as error:
         raise ConfigError(f"step {values['step']!r}: {error}") from error
 
@@ -141,16 +148,16 @@ BALANCED = Recipe(
     "balanced",
     (
         Step("weights", WeightSettings("gptq", stages=8, samples=128)),
-        Step("distill", DistillSettings(epochs=1, kinds=("scales", "biases", "inputs"))),
+        Step("distill", DistillSettings(epochs=1, kinds=("scales", "biases", "inputs")), below=8),
     ),
 )
 BEST = Recipe(
     "best",
     (
-        Step("weights", WeightSettings("gptq", stages=0)),
-        Step("weights", WeightSettings("gptq", stages=0, corrected=True)),
+        Step("weights", WeightSettings("gptq", stages=16)),
+        Step("weights", WeightSettings("gptq", stages=16, corrected=True)),
         Step("distill", DistillSettings(epochs=1, window=4)),
-        Step("distill", DistillSettings(epochs=2, kinds=("scales", "biases", "inputs"))),
+        Step("distill", DistillSettings(epochs=1, kinds=("scales", "biases", "inputs"))),
     ),
 )
 RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in (FAST, BALANCED, BEST)}

@@ -131,6 +131,12 @@ class Workbench:
                     found[name] = grids
         return found
 
+    @property
+    def fewest_bits(self) -> int:
+        """Of a weight that can be worked on, or of a grid."""
+        grids = [twin.input_qparams.num_bits for twin in self.twins.values() if twin.input_qparams is not None]
+        return min([*grids, *(unit.bits for unit in self.units)], default=8)
+
     @staticmethod
     def count(samples: Sequence[Sample]) -> int:
         """How many samples calls have together."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models import absmax
 from recovery_cases import bench_of, samples
 
 from ptq.recovery import recipes
@@ -78,6 +79,16 @@ def test_the_layers_before_do_not_outweigh_the_outputs(spoil: Step, monkeypatch:
     assert report.rungs[0].inner is None
 
 
+def test_a_step_for_fewer_bits_is_tried_below_them_only() -> None:
+    step = Step("weights", WeightSettings(stages=0), below=8)
+    assert bench_of().fewest_bits == 4
+    assert len(climb(bench_of(), Recipe("mine", (step, BIAS)), progress=False).rungs) == 2
+    eight = bench_of(config=absmax(8))
+    assert eight.fewest_bits == 8
+    assert [rung.step for rung in climb(eight, Recipe("mine", (step, BIAS)), progress=False).rungs] == [str(BIAS)]
+    assert Recipe.from_dict(Recipe("mine", (step, BIAS)).to_dict()) == Recipe("mine", (step, BIAS))
+
+
 def test_a_killed_run_goes_on_after_the_last_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, path = Recipe("mine", (BIAS, GPTQ)), tmp_path / "state.npz"
     expected = climb(bench_of(), recipe, progress=False)
@@ -148,6 +159,7 @@ def test_recipes_are_json(tmp_path: Path) -> None:
         ({"steps": [{"step": "magic"}]}, "one of ranges"),
         ({"steps": [{"step": "weights", "speed": 3}]}, "has no speed"),
         ({"steps": [{"step": "weights", "method": "best"}]}, "method must be one of"),
+        ({"steps": [{"step": "weights", "below": -1}]}, "below must be a number of bits"),
         ({"stop_at": "soon"}, "stop_at must be a number"),
         ({"more": 1}, "has no 'more'"),
     ],

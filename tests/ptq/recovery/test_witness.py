@@ -12,6 +12,7 @@ from recovery_cases import bench_of, samples
 
 from ptq import PTQConfig
 from ptq.calibration.seen import Sample
+from ptq.recovery.distill import DistillSettings, distill
 from ptq.recovery.weights import WeightSettings, recover_weights
 from ptq.recovery.witness import gain_between, last_layers, squares_of
 
@@ -59,11 +60,7 @@ class Rows(nn.Layer):
         return self.last(nn.functional.relu(self.third(y)))
 
 
-@pytest.mark.parametrize("recipe", ["balanced", "best"])
-def test_channels_of_rows_are_on_the_last_axis(recipe: str) -> None:
-    import ptq
-    from ptq.recovery.ladder import climb
-
+def test_channels_of_rows_are_on_the_last_axis() -> None:
     random = np.random.default_rng(0)
     calls = [Sample.of(((paddle.to_tensor(random.standard_normal((8, 5, 6)).astype("float32")),), {})) for _ in range(8)]
     net = Rows()
@@ -73,8 +70,7 @@ def test_channels_of_rows_are_on_the_last_axis(recipe: str) -> None:
     squares = squares_of(bench).sum(axis=0)
     assert (squares[:, 1] < 0.05 * squares[:, 0]).all()
     before = bench.score()
-    report = climb(bench, ptq.recovery.recipes.RECIPES[recipe], progress=False)
-    assert len(report.rungs) > 1
+    distill(bench, DistillSettings(epochs=1))
     assert bench.score() >= before
 
 
