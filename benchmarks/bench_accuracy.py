@@ -26,7 +26,7 @@ import paddle
 import ptq
 from benchmarks.metrics import agreement, bits_per_byte, map_f1, softmax, sqnr, top1
 from benchmarks.programs import ocr_folder
-from benchmarks.real_nets import MEAN, NETS, STD, RealNet, data_folder, outputs, shared_module, why_absent
+from benchmarks.real_nets import MEAN, NETS, STD, RealNet, data_folder, outputs, shared_module, text_lines, why_absent
 from benchmarks.report import RESULTS, environment, print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from ptq.recovery.recipes import RECIPES
@@ -82,15 +82,9 @@ def _tiles() -> np.ndarray:
     return np.ascontiguousarray(((pictures / np.float32(255) - MEAN) / STD).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def _lines() -> np.ndarray:
-    pictures, turned = shared_module().images(data_folder() / "text_lines.npz")
-    pictures = np.where(turned.reshape(-1, 1, 1, 1) == 1, pictures[:, ::-1, ::-1], pictures)
-    return np.ascontiguousarray((pictures / np.float32(127.5) - 1).transpose(0, 3, 1, 2), dtype=np.float32)
-
-
 PROGRAMS: dict[str, Callable[[], RealNet]] = {
     "ppocr_v4_det": lambda: _program("PP-OCRv4 detection", _tiles()[:64], _tiles()[64:]),
-    "ppocr_v4_rec": lambda: _program("PP-OCRv4 recognition", _lines()[:100], _lines()[100:]),
+    "ppocr_v4_rec": lambda: _program("PP-OCRv4 recognition", text_lines()[:100], text_lines()[100:]),
 }
 
 

@@ -21,7 +21,7 @@ import paddle
 
 import ptq
 from benchmarks.programs import ocr_folder, why_no_ocr
-from benchmarks.real_nets import NETS, batches, data_folder, why_absent
+from benchmarks.real_nets import NETS, batches, text_lines, why_absent
 from benchmarks.report import print_table, write_json
 from benchmarks.run_all import LEFT_OUT
 from ptq.reports.accuracy import TwinSubject, measure
@@ -33,19 +33,10 @@ REC = "rec"
 FORMATS = {"output dB": "{:.1f}", "alone dB": "{:.1f}", "page MB": "{:.2f}", "seconds": "{:.0f}", "float forwards": "{:.1f}"}
 
 
-def _rec_lines() -> np.ndarray:
-    """Text lines the right way up, for recognition."""
-    from benchmarks.real_nets import _shared_module
-
-    x, y = _shared_module().images(data_folder() / "text_lines.npz")
-    x = np.where(y[:, None, None, None] == 1, x[:, ::-1, ::-1], x)
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(127.5) - 1
-
-
 def quantized_net(name: str, placement: str) -> tuple[ptq.QuantizeResult, np.ndarray, int]:
     """A net quantized by the default settings, inputs that it was not calibrated with, and the size of a batch."""
     if name == REC:
-        x = _rec_lines()
+        x = text_lines()
         folder = ocr_folder("PP-OCRv4 recognition")
         result = ptq.quantize_model(folder, list(batches(x[:32], 8)), placement=placement, progress=False)
         return result, x[100:], 8
