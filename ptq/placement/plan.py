@@ -1,7 +1,7 @@
 """Which tensors get a grid with placement ``full``: all that a runtime needs on one to stay in int8 between compute layers.
 
-These are, by the traced graph: the inputs of compute layers, the operands of additions, products and concatenations, what is averaged by
-a pool, results of convolutions, and what the model returns.  A result that only feeds an activation which runtimes merge with the
+These are, by the traced graph: the inputs of compute layers, the operands of products, concatenations and of additions that a convolution's
+result reaches on integers, what is averaged by a pool, results of convolutions, and what the model returns.  A result that only feeds an activation which runtimes merge with the
 operation before it gets its grid after the activation.  Where elements are only moved (slices, reshapes, max pools), the grid of
 the tensor they come from serves.
 """
@@ -16,9 +16,12 @@ from paddle import nn
 from ..graph.dataflow import CallSite, Graph, Op
 from ..graph.operators import Cost
 from ..sites import CALL_INPUT, INPUT, ROOT
-from .targets import ANY, Target
+from .targets import ANY, PRODUCTS, Target
 
 __all__ = ["Placement", "Plan", "place_calls", "place_full"]
+
+CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+SUMS = frozenset({"add", "subtract"})
 
 
 @dataclass
@@ -115,6 +118,14 @@ class Plan:
             if op.facts.is_stored or (op.name != "pd_op.data" and self._weights.issuperset(op.inputs)):
                 self._weights.update(set(op.outputs) - set(graph.inputs))
         self._computed = computed
+        layers = compute if isinstance(compute, Mapping) else {}
+        # without the layers, any may be a convolution
+        self._convolved = {
+            site.results[0]
+            for site in graph.sites
+            if site.results and site.layer in compute and isinstance(layers.get(site.layer), (*CONVOLUTIONS, type(None)))
+        }
+        self._on_integers = target.kernels | target.operands - PRODUCTS
         self._within = {id(op) for site in graph.sites if site.layer in compute for op in graph.ops_of(site)}
 
     def origin(self, value: int) -> int:
@@ -176,7 +187,24 @@ class Plan:
         combined = self.graph.producer(op.inputs[0])
         is_list = combined is not None and combined.name == "builtin.combine"
         operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
+        if op.plain_name in SUMS and not any(self._is_on_integers(value) for value in operands):
+            return []  # two conversions, to save at most the one behind it: the residuals of a transformer
         return operands if all(value in self.graph.floating and not self.is_weight(value) for value in operands) else []
+
+    def _is_on_integers(self, value: int) -> bool:
+        """Whether a convolution computes a tensor, or a kernel for integers of what one computes."""
+        pending, known = [self.origin(value)], set()
+        while pending:
+            value = pending.pop()
+            if value in self._convolved:
+                return True
+            producer = self.graph.producer(value)
+            if value not in known and value not in self._computed and producer is not None and producer.plain_name in self._on_integers:
+                combined = self.graph.producer(producer.inputs[0]) if producer.inputs else None
+                is_list = combined is not None and combined.name == "builtin.combine"
+                pending += [self.origin(read) for read in (combined.inputs if combined is not None and is_list else producer.inputs)]
+            known.add(value)
+        return False
 
     def unseen(self, values: Collection[int]) -> list[str]:
         """The operations outside layers that compute values without a place, though interception knows them; each name once."""

@@ -9,7 +9,7 @@ from paddle import nn
 
 from ..graph.operators import names_of
 
-__all__ = ["ANY", "TARGETS", "Target"]
+__all__ = ["ANY", "PRODUCTS", "TARGETS", "Target"]
 
 MERGED = frozenset({"relu", "relu6", "hardtanh", "clip"})
 JOINS = names_of(lambda operator: operator.joins)

@@ -125,7 +125,20 @@ MODELS = {
     ),
     "sequence": (nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 4)), {"input#0", "1", "2"}),
     "one layer": (nn.Linear(6, 4), {"input#0", "output"}),
-    "two inputs": (Net(_two_inputs, fc=nn.Linear(6, 6)), {"input#0", "input#1", "fc", "add#0"}),
+    # sums of what is float anyway stay float: an int8 sum would need two conversions more
+    "two inputs": (Net(_two_inputs, fc=nn.Linear(6, 6)), {"input#0", "add#0"}),
+    "residuals of floats": (
+        Net(lambda m, x: m.c(m.n(m.b(y := m.a(x) + x) + y)), a=nn.Linear(6, 6), b=nn.Linear(6, 6), n=nn.LayerNorm(6), c=nn.Linear(6, 4)),
+        {"input#0", "add#0", "n", "c"},
+    ),
+    "a convolution's sum with a float": (
+        Net(lambda m, x: F.gelu(x) + F.relu(m.conv(x)), conv=nn.Conv2D(2, 2, 3, padding=1)),
+        {"input#0", "gelu#0", "relu#0", "add#0"},
+    ),
+    "a sum of sums with a convolution": (
+        Net(lambda m, x: m.fc((m.conv(x) + x) + F.gelu(x)), conv=nn.Conv2D(2, 2, 1), fc=nn.Linear(4, 3)),
+        {"input#0", "conv", "gelu#0", "add#0", "add#1", "fc"},
+    ),
     "attention": (
         Net(lambda m, x: F.softmax(paddle.matmul(m.q(x), m.k(x), transpose_y=True) * 0.3) @ x, q=nn.Linear(6, 6), k=nn.Linear(6, 6)),
         {"input#0", "q", "k", "softmax#0", "matmul#1"},
@@ -136,7 +149,8 @@ MODELS = {
 
 
 def _inputs(name: str, seed: int = 0) -> list[paddle.Tensor]:
-    shapes = {"attention": [(2, 5, 6)], "two inputs": [(3, 6), (3, 6)]}.get(name, [(3, 6)])
+    pictures = dict.fromkeys(("a convolution's sum with a float", "a sum of sums with a convolution"), [(3, 2, 4, 4)])
+    shapes = {"attention": [(2, 5, 6)], "two inputs": [(3, 6), (3, 6)], **pictures}.get(name, [(3, 6)])
     return [data(*shape, seed=seed + index) for index, shape in enumerate(shapes)]
 
 
