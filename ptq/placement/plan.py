@@ -1,9 +1,9 @@
 """Which tensors get a grid with placement ``full``: all that a runtime needs on one to stay in int8 between compute layers.
 
 These are, by the traced graph: the inputs of compute layers, the operands of products, concatenations and of additions that a convolution's
-result reaches on integers, what is averaged by a pool, results of convolutions, and what the model returns.  A result that only feeds an activation which runtimes merge with the
-operation before it gets its grid after the activation.  Where elements are only moved (slices, reshapes, max pools), the grid of
-the tensor they come from serves.
+result reaches on integers, what is averaged by a pool, results of convolutions, and what the model returns.  A result that only feeds an
+activation which runtimes merge with the operation before it gets its grid after the activation.  Where elements are only moved (slices,
+reshapes, max pools), the grid of the tensor they come from serves.
 """
 
 from __future__ import annotations

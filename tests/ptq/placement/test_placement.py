@@ -149,8 +149,8 @@ MODELS = {
 
 
 def _inputs(name: str, seed: int = 0) -> list[paddle.Tensor]:
-    pictures = dict.fromkeys(("a convolution's sum with a float", "a sum of sums with a convolution"), [(3, 2, 4, 4)])
-    shapes = {"attention": [(2, 5, 6)], "two inputs": [(3, 6), (3, 6)], **pictures}.get(name, [(3, 6)])
+    picture = {"a convolution's sum with a float": [(3, 2, 4, 4)], "a sum of sums with a convolution": [(3, 2, 4, 4)]}
+    shapes = {"attention": [(2, 5, 6)], "two inputs": [(3, 6), (3, 6)], **picture}.get(name, [(3, 6)])
     return [data(*shape, seed=seed + index) for index, shape in enumerate(shapes)]
 
 
