@@ -13,6 +13,7 @@ from .grids import drop_saturating_activations, lower_grids, merge_grids, recogn
 from .labels import use_labels
 from .linear import fuse_linear
 from .pools import use_global_pools
+from .sums import keep_sums_apart
 from .weights import attach_biases, lower_biases, name_layers, recognise_weights
 
 __all__ = ["rewrite"]
@@ -53,4 +54,5 @@ def write_quantization(graph: EditableGraph) -> None:
     use_labels(graph)
     lower_biases(graph)
     lower_grids(graph)
+    keep_sums_apart(graph)
     graph.prune()
