@@ -20,7 +20,7 @@ from .targets import ANY, PRODUCTS, Target
 
 __all__ = ["Placement", "Plan", "place_calls", "place_full"]
 
-CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
+CONVOLUTIONS = (Cost.CONVOLUTION, Cost.TRANSPOSED)
 SUMS = frozenset({"add", "subtract"})
 
 
@@ -118,13 +118,10 @@ class Plan:
             if op.facts.is_stored or (op.name != "pd_op.data" and self._weights.issuperset(op.inputs)):
                 self._weights.update(set(op.outputs) - set(graph.inputs))
         self._computed = computed
-        layers = compute if isinstance(compute, Mapping) else {}
-        # without the layers, any may be a convolution
-        self._convolved = {
-            site.results[0]
-            for site in graph.sites
-            if site.results and site.layer in compute and isinstance(layers.get(site.layer), (*CONVOLUTIONS, type(None)))
-        }
+        convolved = [
+            site for site in graph.sites if site.layer in compute and any(op.facts.cost in CONVOLUTIONS for op in graph.ops_of(site))
+        ]
+        self._convolved = {site.results[0] for site in convolved if site.results}
         self._on_integers = target.kernels | target.operands - PRODUCTS
         self._within = {id(op) for site in graph.sites if site.layer in compute for op in graph.ops_of(site)}
 
@@ -187,9 +184,16 @@ class Plan:
         combined = self.graph.producer(op.inputs[0])
         is_list = combined is not None and combined.name == "builtin.combine"
         operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
-        if op.plain_name in SUMS and not any(self._is_on_integers(value) for value in operands):
-            return []  # two conversions, to save at most the one behind it: the residuals of a transformer
+        if self.is_float_sum(op):
+            return []
         return operands if all(value in self.graph.floating and not self.is_weight(value) for value in operands) else []
+
+    def is_float_sum(self, op: Op) -> bool:
+        """Whether it adds tensors that no convolution puts on integers, as the residuals of a transformer are.
+
+        An int8 sum of them would take two conversions, to save at most the one behind it.
+        """
+        return op.plain_name in SUMS and not any(self._is_on_integers(value) for value in op.inputs[:2])
 
     def _is_on_integers(self, value: int) -> bool:
         """Whether a convolution computes a tensor, or a kernel for integers of what one computes."""

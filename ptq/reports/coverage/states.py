@@ -98,6 +98,8 @@ class Judge:
         readers = [reader for value in work.results for reader in self.graph.consumers(value)]
         if readers and all(reader.facts.takes_masks for reader in readers):
             return "its result feeds a softmax, whose input stays float"
+        if self.facts.placement == "full" and self.plan.is_float_sum(core):
+            return "a sum of float tensors stays float: on integers it would take two conversions more"
         results = sorted(self.plan.settled(work.results)) if self.plan.target.results else ()
         return self._why_off_grid(operands) or self._why_off_grid(results, "result")
 

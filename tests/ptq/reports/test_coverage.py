@@ -185,11 +185,11 @@ FLOAT: dict[str, tuple[Callable[[], nn.Layer], str, str, str]] = {  # model, sit
     "softmax": (lambda: Net(lambda m, x: m.fc(F.softmax(m.fc(x))), fc=nn.Linear(6, 6)), "softmax#0", "observed", "stays float"),
     "gelu": (lambda: Net(lambda m, x: m.fc(m.act(x)), fc=nn.Linear(6, 6), act=nn.GELU()), "act", "observed", "int8 kernel for gelu"),
     "no grid at all": (lambda: Net(lambda m, x: m.fc(x).sin().cos(), fc=nn.Linear(6, 6)), "sin~0", "float", "int8 kernel for sin"),
-    "operand off the grid": (
+    "sum of floats": (
         lambda: Net(lambda m, x: m.fc(x) + paddle.sin(x), fc=nn.Linear(6, 6)),
         "add#0",
         "observed",
-        "its input from sin is on no grid",
+        "a sum of float tensors stays float",
     ),
     "product off the grid": (
         lambda: Net(lambda m, x: m.fc(x) @ paddle.sin(x).T, fc=nn.Linear(6, 6)),
