@@ -14,7 +14,7 @@ import paddle
 import paddle.nn.functional as F  # noqa: N812 - Paddle's own name for it
 from paddle import nn
 
-__all__ = ["MEAN", "NETS", "STD", "RealNet", "batches", "data_folder", "outputs", "shared_module", "text_lines", "why_absent"]
+__all__ = ["MEAN", "NETS", "STD", "RealNet", "batches", "data_folder", "in_fours", "outputs", "shared_module", "text_lines", "why_absent"]
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 

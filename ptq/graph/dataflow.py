@@ -104,6 +104,11 @@ class Graph:
         """The operations that read ``value``."""
         return self._consumers.get(value, [])
 
+    def listed(self, value: int) -> tuple[int, ...]:
+        """The values of a list, or the value itself."""
+        producer = self.producer(value)
+        return producer.inputs if producer is not None and producer.name == "builtin.combine" else (value,)
+
     def sites_of(self, layer: str) -> list[CallSite]:
         """All uses of the layer of that name."""
         return [site for site in self.sites if site.layer == layer]

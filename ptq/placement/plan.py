@@ -179,13 +179,12 @@ class Plan:
         """The tensors that an operation outside compute layers needs on a grid; none when it works with weights or in float."""
         if id(op) in self._within or op.moves or not op.inputs or op.plain_name not in self.target.operands or self._feeds_float(op):
             return []
-        if op.facts.averages:
-            return [op.inputs[0]]
-        combined = self.graph.producer(op.inputs[0])
-        is_list = combined is not None and combined.name == "builtin.combine"
-        operands = list(combined.inputs if combined is not None and is_list else op.inputs[:2])
         if self.is_float_sum(op):
             return []
+        if op.facts.averages:
+            return [op.inputs[0]]
+        first = self.graph.listed(op.inputs[0])
+        operands = list(op.inputs[:2] if first == op.inputs[:1] else first)
         return operands if all(value in self.graph.floating and not self.is_weight(value) for value in operands) else []
 
     def is_float_sum(self, op: Op) -> bool:
@@ -197,16 +196,14 @@ class Plan:
 
     def _is_on_integers(self, value: int) -> bool:
         """Whether a convolution computes a tensor, or a kernel for integers of what one computes."""
-        pending, known = [self.origin(value)], set()
+        pending, known = [self.origin(value)], set[int]()
         while pending:
             value = pending.pop()
             if value in self._convolved:
                 return True
             producer = self.graph.producer(value)
-            if value not in known and value not in self._computed and producer is not None and producer.plain_name in self._on_integers:
-                combined = self.graph.producer(producer.inputs[0]) if producer.inputs else None
-                is_list = combined is not None and combined.name == "builtin.combine"
-                pending += [self.origin(read) for read in (combined.inputs if combined is not None and is_list else producer.inputs)]
+            if value not in known | self._computed and producer is not None and producer.plain_name in self._on_integers:
+                pending += [self.origin(item) for read in producer.inputs for item in self.graph.listed(read)]
             known.add(value)
         return False
 

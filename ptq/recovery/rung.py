@@ -24,6 +24,10 @@ class Rung:
     error: float = 0.0
     inner: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        if self.inner is not None:  # from JSON it is a list
+            object.__setattr__(self, "inner", tuple(self.inner))
+
     def __str__(self) -> str:
         gained = f"{self.after - self.before:+.2f} ± {self.error:.2f}"
         if self.inner is not None:

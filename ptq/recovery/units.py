@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from paddle import nn
 
+from quantizers.grids.block_grid import SMALLEST
+
 from ..layers import GridInput, QuantizedLayer
 from .layouts import Layout, layout_of
 
 __all__ = ["Unit", "units_of"]
 
 Array = npt.NDArray[np.float64]
-
-TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Unit:
 
         A scale is at least the smallest normal float32: that of weights which are all but zero would be flushed to it or to zero.
         """
-        scale = np.maximum(scale, TINY)
+        scale = np.maximum(scale, SMALLEST)
         weight = self.layout.weight(integers)
         stored = self.twins[0]._buffers["weight_scale"]
         if self.may_rescale:

@@ -105,11 +105,7 @@ class Judge:
 
     def _operands(self, op: Op) -> list[int]:
         """The floating-point operands, those of a list included."""
-        values: list[int] = []
-        for value in op.inputs:
-            producer = self.graph.producer(value)
-            values += producer.inputs if producer is not None and producer.name == "builtin.combine" else (value,)
-        return [value for value in values if value in self.graph.floating]
+        return [value for read in op.inputs for value in self.graph.listed(read) if value in self.graph.floating]
 
     def _bits(self, value: int) -> int | None:
         return self.facts.grids.get(self.plan.site_of.get(self.plan.origin(value), ""))

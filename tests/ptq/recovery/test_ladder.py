@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from recovery_cases import bench_of, samples
 from ptq.recovery import recipes
 from ptq.recovery.ladder import climb
 from ptq.recovery.recipes import Recipe, Recovery, Step
+from ptq.recovery.rung import Rung
 from ptq.recovery.weights import WeightSettings
 from ptq.recovery.workbench import Workbench
 from quantizers.errors import CalibrationError, ConfigError, CorruptArtifactError
@@ -70,6 +73,11 @@ def test_a_gain_within_its_error_is_undone(monkeypatch: pytest.MonkeyPatch) -> N
         assert (bench.score() > before) is is_kept
         assert f"± {error:.2f}" in str(report)
         assert inner is None or f"layers before: {inner[0]:+.2f} ± {inner[1]:.2f}" in str(report)
+
+
+def test_a_rung_is_the_same_after_json() -> None:
+    rung = Rung("weights", 1.0, 2.0, True, 3.0, inner=(0.5, 0.1))
+    assert Rung(**json.loads(json.dumps(asdict(rung)))) == rung
 
 
 def test_the_layers_before_do_not_outweigh_the_outputs(spoil: Step, monkeypatch: pytest.MonkeyPatch) -> None:
